@@ -1,0 +1,1 @@
+//! Ports and protocol of a Gristmill cluster: directory, placement; and the single-silo adapter.

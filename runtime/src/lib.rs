@@ -1,0 +1,1 @@
+//! A virtual-actor runtime for game state: define grains, host a silo.

@@ -1,0 +1,1 @@
+//! Storage adapters of Gristmill: memory, redb, Redis; and the suite that every adapter passes.
