@@ -1,5 +1,49 @@
-//! The programming model of Gristmill: identities, interfaces, references, calls, state, and the storage port.
-mod id;
-pub mod storage;
+//! The programming model of Gristmill: what a crate of grain interfaces, or of grains, depends on. No I/O.
+//!
+//! # Layout
+//! - [`GrainId`], [`GrainKey`] and their kin: who a grain is.
+//! - [`Interface`], [`Method`], [`Exclusive`], [`Shared`]: what `#[grain_interface]` makes of a trait.
+//! - [`Grain`], [`Lifecycle`], [`GrainOptions`]: what `#[derive(Grain)]` makes of a struct.
+//! - [`GrainRef`] and [`call`]: reaching a grain.
+//! - [`CallError`], [`Fault`], [`Cause`]: how a call fails.
+//! - [`GrainContext`]: what a grain asks of the runtime.
+//! - [`state`] and [`storage`]: durable state, and the port to the stores that hold it.
+//! - [`filter`]: code around every call.
+//! - [`port`], [`cell`], [`turn`], [`codec`]: the seam between this crate and the runtime.
 
+pub mod call;
+pub mod cell;
+pub mod codec;
+pub mod context;
+mod error;
+pub mod filter;
+mod grain;
+mod id;
+mod key;
+mod method;
+pub mod port;
+pub mod reference;
+mod request;
+pub mod state;
+pub mod storage;
+pub mod turn;
+
+pub use call::Call;
+pub use context::{BuildContext, GrainContext, TimerHandle};
+pub use error::{BoxError, CallError, CallResultExt, Cause, ChainLink, DEFAULT_TIMEOUT, Fault, Never};
+pub use grain::{DeactivationReason, DirtyCalls, Grain, GrainOptions, Lifecycle};
 pub use id::{ActivationId, GrainId, GrainType};
+pub use key::{Compound, GrainKey, InvalidKey, MAX_KEY_LEN, StrKey};
+pub use method::{
+    Access, Binder, Exclusive, Interface, IsResult, KeyOf, Method, Outcome, Reply, Shared, Wire, assert_wire,
+};
+pub use port::BoxFuture;
+pub use reference::{GrainRef, InterfaceRef, RefKey};
+pub use request::{RequestContext, TRACEPARENT};
+pub use storage::StorageError;
+
+/// What the macros' output names besides.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+}

@@ -1,0 +1,406 @@
+//! A call is a value: awaited for its answer, or sent one-way.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::cell::CallCell;
+use crate::filter::{Target, TypedCall};
+use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Start};
+use crate::reference::{GrainRef, id_of};
+use crate::turn::{self, Frame};
+use crate::{Cause, Fault, KeyOf, Method, Outcome, RequestContext};
+
+/// Turns polled one within the other on a caller's stack, at most; deeper ones get a task of their own.
+const MAX_NESTING: usize = 8;
+
+/// A call of a grain's method, not yet made: `.await` it for the answer, or [`send`](Call::send) it.
+///
+/// At most once: the runtime never runs a call twice. Dropping the future of an awaited call gives it up: if it has not
+/// begun it never will; once begun, its turn runs to its end and the answer is dropped.
+#[must_use = "a call does nothing until it is awaited or sent"]
+pub struct Call<'a, M: Method> {
+    target: CallTarget<'a, M>,
+    arguments: M,
+    timeout: Option<Duration>,
+    request: RequestContext,
+}
+
+enum CallTarget<'a, M: Method> {
+    Borrowed(&'a GrainRef<M::Interface>),
+    Owned(GrainRef<M::Interface>),
+}
+
+impl<M: Method> CallTarget<'_, M> {
+    fn get(&self) -> &GrainRef<M::Interface> {
+        match self {
+            Self::Borrowed(grain) => grain,
+            Self::Owned(grain) => grain,
+        }
+    }
+}
+
+impl<'a, M: Method> Call<'a, M> {
+    pub(crate) fn new(grain: &'a GrainRef<M::Interface>, arguments: M) -> Self {
+        Self { target: CallTarget::Borrowed(grain), arguments, timeout: None, request: RequestContext::default() }
+    }
+
+    /// Fails with [`Cause::Timeout`] if there is no answer within `timeout` of the first poll. Without it, the silo's
+    /// default applies (30 s, checked every 100 ms), or what is left of the timeout of the turn that makes the call.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// A value that travels with the call and the calls made for it.
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request = self.request.with(key, value);
+        self
+    }
+
+    /// The same call, owning its reference, so that it can outlive it or be spawned.
+    pub fn into_owned(self) -> Call<'static, M> {
+        Call { target: CallTarget::Owned(self.target.get().clone()), ..self }
+    }
+
+    /// Sends the call one-way: it runs later, at most once, and nobody learns how it ended. Out of a turn it leaves only
+    /// when that turn is durable, in the order of the turn's sends. A call that cannot be accepted (full mailbox, unknown
+    /// grain) is logged and counted; use [`try_send`](Self::try_send) to see it.
+    pub fn send(self) {
+        if let Some(binding) = self.target.get().binding() {
+            let runtime = binding.runtime.clone();
+            self.try_send().unwrap_or_else(|fault| runtime.lost_send(fault));
+        } else {
+            tracing::error!(call = M::NAME, "a one-way call was lost: its reference is bound to no silo");
+        }
+    }
+
+    /// [`send`](Self::send), telling whether the call was accepted. Out of a turn it is always accepted: what becomes of
+    /// it shows only after the turn.
+    pub fn try_send(self) -> Result<(), Fault> {
+        let grain = self.target.get();
+        let Some(binding) = grain.binding() else { return Err(unbound::<M>(grain.key())) };
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let (options, lost) = options(self.request, deadline, false);
+        if let Some(fault) = lost {
+            return Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME));
+        }
+        let send = Box::new(OneWay { binding, key: grain.key().clone(), arguments: self.arguments, options });
+        let unsent = turn::with_current(|frame| match frame {
+            Some(frame) => {
+                frame.extra().outbox.push(send);
+                None
+            }
+            None => Some(send),
+        });
+        unsent.map_or(Ok(()), |send| send.post())
+    }
+}
+
+impl<'a, M: Method> IntoFuture for Call<'a, M> {
+    type Output = Outcome<M>;
+    type IntoFuture = CallFuture<'a, M>;
+
+    fn into_future(self) -> CallFuture<'a, M> {
+        CallFuture {
+            target: self.target,
+            timeout: self.timeout,
+            state: State::Start(self.arguments, self.request),
+            sleep: None,
+        }
+    }
+}
+
+/// The future of an awaited call. See [`Call`] for what dropping it does.
+pub struct CallFuture<'a, M: Method> {
+    target: CallTarget<'a, M>,
+    timeout: Option<Duration>,
+    state: State<M>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+enum State<M: Method> {
+    Start(M, RequestContext),
+    Waiting(Arc<CallCell<M>>),
+    /// Through filters, or held back until earlier turns are durable.
+    Detour(BoxFuture<'static, Outcome<M>>),
+    Over,
+}
+
+// Nothing in it is pinned in place: the futures are boxed.
+impl<M: Method> Unpin for CallFuture<'_, M> {}
+
+impl<M: Method> CallFuture<'_, M> {
+    fn begin(&mut self, arguments: M, request: RequestContext, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        let grain = self.target.get();
+        let looked_up;
+        let binding = match grain.bound_to() {
+            Some(binding) => binding,
+            None => match grain.binding() {
+                Some(binding) => {
+                    looked_up = binding;
+                    &looked_up
+                }
+                None => return Poll::Ready(Err(unbound::<M>(grain.key()).into())),
+            },
+        };
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        if let Some(at) = deadline {
+            self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
+        }
+        let (mut options, lost) = options(request, deadline, true);
+        if let Some(fault) = lost {
+            return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
+        }
+        let settled = turn::with_current(|frame| frame.and_then(|frame| earlier_turns(frame)));
+        if settled.is_some() || !binding.outgoing.is_empty() {
+            let (binding, key) = (binding.clone(), grain.key().clone());
+            self.state = State::Detour(Box::pin(detour(binding, key, arguments, options, settled)));
+            return self.proceed(cx);
+        }
+        options.inline = may_inline(cx);
+        let Some(method) = binding.method::<M>() else {
+            return Poll::Ready(Err(unknown::<M>(grain.key()).into()));
+        };
+        match method.start(grain.key(), arguments, options) {
+            Start::Ready(outcome) => Poll::Ready(outcome),
+            Start::Wait(cell) => {
+                self.state = State::Waiting(cell);
+                self.proceed(cx)
+            }
+        }
+    }
+
+    fn proceed(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        let polled = match &mut self.state {
+            State::Waiting(cell) => cell.poll(cx),
+            State::Detour(future) => future.as_mut().poll(cx),
+            State::Start(..) | State::Over => {
+                Poll::Ready(Err(Fault::maybe_executed_with(Cause::Cancelled).in_method(M::NAME).into()))
+            }
+        };
+        if let Poll::Ready(outcome) = polled {
+            self.state = State::Over;
+            return Poll::Ready(outcome);
+        }
+        if self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready()) {
+            let fault = Fault::not_executed(Cause::Timeout).of(&id_of::<M>(self.target.get().key())).in_method(M::NAME);
+            return Poll::Ready(Err(if self.give_up() {
+                fault.after_start().detailed("the method was running").into()
+            } else {
+                fault.detailed("the call was queued").into()
+            }));
+        }
+        Poll::Pending
+    }
+
+    /// Gives the call up; says whether it may have begun.
+    fn give_up(&mut self) -> bool {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Start(..) | State::Over => false,
+            State::Waiting(cell) => cell.abandon(),
+            State::Detour(_) => true,
+        }
+    }
+}
+
+impl<M: Method> Future for CallFuture<'_, M> {
+    type Output = Outcome<M>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Start(arguments, request) => self.begin(arguments, request, cx),
+            waiting => {
+                self.state = waiting;
+                self.proceed(cx)
+            }
+        }
+    }
+}
+
+impl<M: Method> Drop for CallFuture<'_, M> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// What the call inherits from the turn that makes it; and why it may not be made, if that turn's activation is lost.
+fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) -> (CallOptions, Option<Fault>) {
+    turn::with_current(|frame| {
+        let Some(frame) = frame else {
+            return (CallOptions { deadline, request, awaited: false, inline: false }, None);
+        };
+        let (mut request, mut deadline) = (request, deadline);
+        if let Some(extra) = &frame.extra {
+            request = extra.request.clone().merged(&request);
+            if awaited {
+                deadline = [deadline, extra.deadline].into_iter().flatten().min();
+            }
+        }
+        let denied = || {
+            let denied = awaited && frame.dirty && frame.activation.denies_dirty_calls();
+            denied.then(|| Fault::not_executed(Cause::Uncommitted))
+        };
+        let lost = frame.activation.lost().or_else(denied);
+        if awaited && frame.dirty {
+            frame.activation.count_dirty_call();
+        }
+        (CallOptions { deadline, request, awaited, inline: false }, lost)
+    })
+}
+
+/// An awaited call waits until the turns before its own are durable.
+fn earlier_turns(frame: &mut Frame) -> Option<BoxFuture<'static, Result<(), Fault>>> {
+    if !frame.on_uncommitted {
+        return None;
+    }
+    let settled = frame.activation.settled();
+    frame.on_uncommitted = settled.is_some();
+    settled
+}
+
+/// Polls the turn here only while the stack is shallow and this task has not done its share: once its cooperative budget
+/// is spent, turns get tasks of their own, so that a `join_all` over many grains uses every core.
+fn may_inline(cx: &mut Context<'_>) -> bool {
+    match turn::depth() {
+        0 => match tokio::task::coop::has_budget_remaining() {
+            true => match tokio::task::coop::poll_proceed(cx) {
+                Poll::Ready(unit) => {
+                    unit.made_progress();
+                    true
+                }
+                Poll::Pending => false,
+            },
+            false => false,
+        },
+        depth => depth < MAX_NESTING,
+    }
+}
+
+async fn detour<M: Method>(
+    binding: Arc<Binding>,
+    key: KeyOf<M>,
+    arguments: M,
+    options: CallOptions,
+    settled: Option<BoxFuture<'static, Result<(), Fault>>>,
+) -> Outcome<M> {
+    if let Some(settled) = settled {
+        let limit = binding.runtime.default_timeout();
+        match tokio::time::timeout(limit, settled).await {
+            Ok(settled) => settled?,
+            Err(_) => {
+                let fault = Fault::not_executed(Cause::Timeout).of(&id_of::<M>(&key)).in_method(M::NAME);
+                return Err(fault.detailed("the caller's earlier turns did not become durable in time").into());
+            }
+        }
+    }
+    if binding.outgoing.is_empty() {
+        return Direct { binding: &binding, key: &key, options: &options }.call(arguments).await;
+    }
+    let (grain, request) = (id_of::<M>(&key), options.request.clone());
+    let direct = Direct { binding: &binding, key: &key, options: &options };
+    TypedCall::run(&binding.outgoing, &grain, &request, arguments, direct).await
+}
+
+struct Direct<'a, M: Method> {
+    binding: &'a Binding,
+    key: &'a KeyOf<M>,
+    options: &'a CallOptions,
+}
+
+impl<M: Method> Target<M> for Direct<'_, M> {
+    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
+        Box::pin(async move {
+            let method = self.binding.method::<M>().ok_or_else(|| unknown::<M>(self.key))?;
+            match method.start(self.key, arguments, self.options.clone()) {
+                Start::Ready(outcome) => outcome,
+                Start::Wait(cell) => Waiting(cell).await,
+            }
+        })
+    }
+}
+
+/// A call under way; dropping it gives it up.
+struct Waiting<M: Method>(Arc<CallCell<M>>);
+
+impl<M: Method> Future for Waiting<M> {
+    type Output = Outcome<M>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        self.0.poll(cx)
+    }
+}
+
+impl<M: Method> Drop for Waiting<M> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+struct OneWay<M: Method> {
+    binding: Arc<Binding>,
+    key: KeyOf<M>,
+    arguments: M,
+    options: CallOptions,
+}
+
+impl<M: Method> OneWay<M> {
+    fn post(self) -> Result<(), Fault> {
+        let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.key)) };
+        if self.binding.outgoing.is_empty() {
+            return method.post(&self.key, self.arguments, self.options);
+        }
+        let runtime = self.binding.runtime.clone();
+        runtime.spawn(Box::pin(self.post_filtered()));
+        Ok(())
+    }
+
+    async fn post_filtered(self) {
+        let Self { binding, key, arguments, options } = self;
+        let (grain, request) = (id_of::<M>(&key), options.request.clone());
+        let posting = Posting { binding: &binding, key: &key, options: &options };
+        let posted = TypedCall::run(&binding.outgoing, &grain, &request, arguments, posting).await;
+        // A posted call has no outcome: `Posting` reports acceptance as `Cancelled`, which is not a failure here.
+        if let Err(crate::CallError::Fault(fault)) = posted
+            && !matches!(fault.cause(), Cause::Cancelled)
+        {
+            binding.runtime.lost_send(fault);
+        }
+    }
+}
+
+impl<M: Method> Outgoing for OneWay<M> {
+    fn leave(self: Box<Self>) {
+        let runtime = self.binding.runtime.clone();
+        self.post().unwrap_or_else(|fault| runtime.lost_send(fault));
+    }
+}
+
+struct Posting<'a, M: Method> {
+    binding: &'a Binding,
+    key: &'a KeyOf<M>,
+    options: &'a CallOptions,
+}
+
+impl<M: Method> Target<M> for Posting<'_, M> {
+    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
+        let posted = match self.binding.method::<M>() {
+            Some(method) => method.post(self.key, arguments, self.options.clone()),
+            None => Err(unknown::<M>(self.key)),
+        };
+        let outcome = posted.and(Err(Fault::maybe_executed_with(Cause::Cancelled)));
+        Box::pin(std::future::ready(outcome.map_err(Into::into)))
+    }
+}
+
+fn unbound<M: Method>(key: &KeyOf<M>) -> Fault {
+    Fault::not_executed(Cause::Unbound).of(&id_of::<M>(key)).in_method(M::NAME)
+}
+
+fn unknown<M: Method>(key: &KeyOf<M>) -> Fault {
+    Fault::not_executed(Cause::UnknownGrain).of(&id_of::<M>(key)).in_method(M::NAME)
+}

@@ -1,0 +1,141 @@
+//! Where a call that did not end at once meets its outcome.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::turn::ChainNode;
+use crate::{Cause, Fault, Method, Outcome};
+
+/// A call that was queued, or runs on its own task: its arguments until it starts, then its outcome.
+pub struct CallCell<M: Method>(Mutex<Inner<M>>);
+
+struct Inner<M: Method> {
+    args: Option<M>,
+    state: State<M>,
+    waker: Option<Waker>,
+    node: Option<Arc<ChainNode>>,
+    deadline: Instant,
+}
+
+enum State<M: Method> {
+    Queued,
+    Running,
+    Done(Outcome<M>),
+    /// The outcome was taken, or nobody waits for it.
+    Over,
+}
+
+impl<M: Method> CallCell<M> {
+    /// A call that waits to be run.
+    pub fn queued(args: M, deadline: Instant) -> Self {
+        Self(Mutex::new(Inner { args: Some(args), state: State::Queued, waker: None, node: None, deadline }))
+    }
+
+    /// A call that has begun.
+    pub fn running(node: Option<Arc<ChainNode>>, deadline: Instant) -> Self {
+        Self(Mutex::new(Inner { args: None, state: State::Running, waker: None, node, deadline }))
+    }
+
+    /// Takes the arguments to run the call; `None` once it was given up.
+    pub fn begin(&self) -> Option<M> {
+        let mut inner = self.0.lock();
+        let args = inner.args.take()?;
+        inner.state = State::Running;
+        Some(args)
+    }
+
+    /// The turn that runs the call, so that giving it up cuts the edge to it.
+    pub fn set_node(&self, node: Arc<ChainNode>) {
+        let mut inner = self.0.lock();
+        if matches!(inner.state, State::Over) {
+            node.abandon();
+        }
+        inner.node = Some(node);
+    }
+
+    /// Is it still waiting to be run?
+    pub fn is_queued(&self) -> bool {
+        self.0.lock().args.is_some()
+    }
+
+    /// Delivers the outcome, unless the call is over.
+    pub fn finish(&self, outcome: Outcome<M>) {
+        let mut inner = self.0.lock();
+        inner.args = None;
+        if matches!(inner.state, State::Queued | State::Running) {
+            inner.state = State::Done(outcome);
+            let waker = inner.waker.take();
+            drop(inner);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Ends the call with `Timeout` if its deadline has passed. Says whether it is over.
+    pub fn expire(&self, now: Instant, detail: impl FnOnce() -> Fault) -> bool {
+        let mut inner = self.0.lock();
+        let begun = match inner.state {
+            State::Queued => false,
+            State::Running => true,
+            State::Done(_) | State::Over => return true,
+        };
+        if inner.deadline > now {
+            return false;
+        }
+        let fault = if begun { detail().after_start() } else { detail() };
+        let args = inner.args.take();
+        inner.state = State::Done(Err(fault.into()));
+        if let Some(node) = inner.node.take() {
+            node.abandon();
+        }
+        let waker = inner.waker.take();
+        drop(inner);
+        drop(args);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// The deadline.
+    pub fn deadline(&self) -> Instant {
+        self.0.lock().deadline
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        let mut inner = self.0.lock();
+        match std::mem::replace(&mut inner.state, State::Over) {
+            State::Done(outcome) => Poll::Ready(outcome),
+            State::Over => Poll::Ready(Err(Fault::maybe_executed_with(Cause::Cancelled).into())),
+            waiting => {
+                inner.state = waiting;
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The caller gives the call up: if it has not begun it never will. Says whether it had begun.
+    pub fn abandon(&self) -> bool {
+        let mut inner = self.0.lock();
+        let args = inner.args.take();
+        let begun = !matches!(inner.state, State::Queued);
+        let state = std::mem::replace(&mut inner.state, State::Over);
+        inner.waker = None;
+        let node = inner.node.take();
+        drop(inner);
+        if let Some(node) = node {
+            node.abandon();
+        }
+        // Arguments and outcomes are the user's: they are dropped outside the lock.
+        drop((args, state));
+        begun
+    }
+}

@@ -1,0 +1,160 @@
+//! The turn being polled on this thread.
+//!
+//! A stack of [`Frame`]s per thread, because an idle grain's turn is polled on its caller's task: a turn may call into
+//! another grain's turn within one poll. It tells a reference made inside a method which silo it belongs to, a call
+//! which turn makes it (its request context, its place in the call chain), and a send that it must wait for the turn's
+//! end. It holds only while a turn is polled, so it does not travel into spawned tasks.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+
+use crate::port::{AnyActivation, Outgoing};
+use crate::{Access, ChainLink, RequestContext};
+
+/// Names a turn within one process; never reused.
+pub type TurnId = u64;
+
+/// A turn that waits for, or runs on behalf of, another one.
+#[derive(Debug)]
+pub struct ChainNode {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its grain and method.
+    pub link: ChainLink,
+    /// How it holds its grain.
+    pub access: Access,
+    /// The turn that awaits it; `None` for a root.
+    pub parent: Option<Arc<ChainNode>>,
+    /// Set once nobody awaits the turn any more: its ancestors do not wait for it.
+    abandoned: AtomicBool,
+}
+
+impl ChainNode {
+    /// The caller gave the call up (timed out, dropped it): the edge to it is gone.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// This turn and those that wait for it, nearest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &ChainNode> {
+        std::iter::successors(Some(self), |node| {
+            if node.abandoned.load(Ordering::Acquire) { None } else { node.parent.as_deref() }
+        })
+    }
+}
+
+/// The turn being polled.
+pub struct Frame {
+    /// Its activation.
+    pub activation: Arc<dyn AnyActivation>,
+    /// Its id.
+    pub turn: TurnId,
+    /// Its method, for messages.
+    pub method: &'static str,
+    /// How it holds the grain.
+    pub access: Access,
+    /// Was it started by the turn below it on the stack, which awaits it?
+    pub nested: bool,
+    /// Did it begin on memory that earlier turns changed and that is not durable yet?
+    pub on_uncommitted: bool,
+    /// Has it changed durable state?
+    pub dirty: bool,
+    /// Did it call `ctx.abort()`?
+    pub aborted: bool,
+    /// What few turns have.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What few turns have.
+#[derive(Default)]
+pub struct Extra {
+    /// Values that came with the call.
+    pub request: RequestContext,
+    /// The deadline that the caller stated, which calls made here inherit.
+    pub deadline: Option<Instant>,
+    /// The turn that awaits this one, when it is not the one below on the stack.
+    pub parent: Option<Arc<ChainNode>>,
+    /// This turn's own node, once somebody needed it.
+    pub node: Option<Arc<ChainNode>>,
+    /// One-way sends, which leave when the turn is durable.
+    pub outbox: Vec<Box<dyn Outgoing>>,
+}
+
+impl Frame {
+    /// The rarely used part, made when first needed.
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn node(&mut self, below: Option<&Arc<ChainNode>>) -> Arc<ChainNode> {
+        if let Some(node) = self.extra.as_ref().and_then(|extra| extra.node.clone()) {
+            return node;
+        }
+        let parent = match below {
+            Some(below) if self.nested => Some(below.clone()),
+            _ => self.extra.as_ref().and_then(|extra| extra.parent.clone()),
+        };
+        let link = ChainLink { grain: self.activation.id(), method: self.method.into() };
+        let node = Arc::new(ChainNode {
+            turn: self.turn,
+            link,
+            access: self.access,
+            parent,
+            abandoned: AtomicBool::new(false),
+        });
+        self.extra().node = Some(node.clone());
+        node
+    }
+}
+
+thread_local! {
+    static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Polls `f` inside `frame`; gives the frame back, with what the turn left in it.
+///
+/// `f` must not unwind (the runtime catches panics inside it): a frame left behind would claim later calls.
+pub fn within<R>(frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
+    STACK.with_borrow_mut(|stack| stack.push(frame));
+    let result = f();
+    let frame = STACK.with_borrow_mut(|stack| stack.pop());
+    match frame {
+        Some(frame) => (frame, result),
+        None => unreachable!("every push above is matched by the pop above"),
+    }
+}
+
+/// Looks at the turn being polled.
+pub fn with_current<R>(f: impl FnOnce(Option<&mut Frame>) -> R) -> R {
+    STACK.with_borrow_mut(|stack| f(stack.last_mut()))
+}
+
+/// How many turns are being polled on this thread, one within the other.
+pub fn depth() -> usize {
+    STACK.with_borrow(Vec::len)
+}
+
+/// The node of the turn being polled; makes it, and those of the turns that wait for it on this stack.
+pub fn current_node() -> Option<Arc<ChainNode>> {
+    STACK.with_borrow_mut(|stack| {
+        // From the newest turn down to the root of its chain; nodes are made on the way back up.
+        let root = stack.iter().rposition(|frame| !frame.nested).unwrap_or(0);
+        let mut below = None;
+        for frame in &mut stack[root..] {
+            below = Some(frame.node(below.as_ref()));
+        }
+        below
+    })
+}
+
+/// A state field changed for the first time since it was encoded.
+pub(crate) fn mark_dirty() {
+    with_current(|frame| {
+        if let Some(frame) = frame {
+            frame.dirty = true;
+        }
+    });
+}
