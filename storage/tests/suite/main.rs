@@ -1,0 +1,4 @@
+//! The adapters, against the contract and against what only each of them can suffer.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
+mod contract;

@@ -1,0 +1,1 @@
+//! Real Redis servers and clusters as children of a test.
