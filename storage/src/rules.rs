@@ -3,9 +3,6 @@
 use gristmill_grains::ActivationId;
 use gristmill_grains::storage::{Commit, Fence, StorageError, WriteId};
 
-/// The most bytes of record bodies in one commit, unless an adapter is told otherwise.
-pub(crate) const DEFAULT_COMMIT_LIMIT: usize = 8 * 1024 * 1024;
-
 /// Whether an acceptable commit still has to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
@@ -37,17 +34,4 @@ pub(crate) fn admit<E: From<StorageError>>(
         }
     }
     Ok(Verdict::Apply)
-}
-
-/// Refuses a commit whose bodies are larger than `limit` bytes together.
-#[cfg(any(feature = "redb", feature = "redis"))]
-pub(crate) fn check_size(commit: &Commit, limit: usize) -> Result<(), StorageError> {
-    let size = body_bytes(commit);
-    if size > limit { Err(StorageError::TooLarge { size, limit }) } else { Ok(()) }
-}
-
-/// The bytes of a commit's bodies.
-#[cfg(any(feature = "redb", feature = "redis"))]
-pub(crate) fn body_bytes(commit: &Commit) -> usize {
-    commit.records.iter().filter_map(|record| record.body.as_ref()).map(|body| body.len()).sum()
 }

@@ -43,7 +43,6 @@ pub use rig::Rig;
 
 /// How much the suite generates. The cases themselves do not depend on it.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Options {
     /// Generated sequences. Default 48.
     pub sequences: u32,

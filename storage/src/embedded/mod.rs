@@ -26,12 +26,11 @@ use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, Opened, StorageError};
 use tokio::sync::watch;
 
-use crate::rules;
+use crate::size;
 use writer::Writer;
 
 /// Options of [`EmbeddedStorage`].
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct EmbeddedOptions {
     /// Bytes of memory for cached pages. Default 256 MiB.
     pub cache_bytes: usize,
@@ -41,7 +40,7 @@ pub struct EmbeddedOptions {
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { cache_bytes: 256 * 1024 * 1024, commit_limit: rules::DEFAULT_COMMIT_LIMIT }
+        Self { cache_bytes: 256 * 1024 * 1024, commit_limit: size::DEFAULT_LIMIT }
     }
 }
 
@@ -120,7 +119,7 @@ impl GrainStorage for EmbeddedStorage {
     async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
         let (limit, commits) = (self.shared.commit_limit, batch.to_vec());
         let answers = self.shared.writer.run(move |tables| {
-            let one = |commit| match rules::check_size(commit, limit) {
+            let one = |commit| match size::check(commit, limit) {
                 Ok(()) => tables.commit(commit),
                 Err(too_large) => Ok(Err(too_large)),
             };

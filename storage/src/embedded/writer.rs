@@ -176,3 +176,82 @@ impl<F> fmt::Debug for File<F> {
         f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// A disk that can be full, and outlives the database on it.
+    #[derive(Clone, Debug, Default)]
+    struct Disk {
+        bytes: Arc<InMemoryBackend>,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> io::Result<()> {
+            if self.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.bytes.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.bytes.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.bytes.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.room()?;
+            self.bytes.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.bytes.write(offset, data)
+        }
+    }
+
+    async fn writer(disk: &Disk) -> Writer {
+        let disk = disk.clone();
+        let open = move || redb::Database::builder().create_with_backend(disk.clone());
+        Writer::start("disk".to_owned(), open).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn full_disk_is_transient_and_the_file_is_opened_again() {
+        let disk = Disk::default();
+        let writer = writer(&disk).await;
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
+        disk.full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            let answer = writer.run(|tables| tables.begin_run(0)).await;
+            assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "{answer:?}");
+        }
+        disk.full.store(false, Ordering::Relaxed);
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2), "nothing of what failed is stored");
+    }
+
+    #[tokio::test]
+    async fn panic_of_the_thread_is_an_error_not_a_hang() {
+        let writer = writer(&Disk::default()).await;
+        for _ in 0..2 {
+            let answer = writer.run(|_| -> Result<(), Failure> { panic!("as redb does on a damaged file") }).await;
+            assert!(matches!(answer, Err(StorageError::Unreadable { .. })), "{answer:?}");
+        }
+    }
+}
