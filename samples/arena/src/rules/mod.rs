@@ -14,7 +14,7 @@
 //! - deaths are numbered from 1, so the match logs each once ([`MatchState::on_player_death`]), and a player repeats
 //!   its last death until a message of its next life shows that the match knows.
 //!
-//! [`invariants`] says what must hold throughout.
+//! [`local`] runs both without a silo; [`invariants`] says what must hold throughout.
 
 pub mod buffs;
 pub mod combatant;
@@ -26,6 +26,7 @@ pub mod geometry;
 pub mod input;
 pub mod invariants;
 pub mod items;
+pub mod local;
 pub mod map;
 pub mod match_state;
 pub mod names;
