@@ -1,0 +1,3 @@
+//! What a silo promises, on one silo, with storage in memory.
+
+mod basics;
