@@ -222,16 +222,17 @@ impl SiloBuilder {
                 runs.push(runs[0]); // the first storage again
                 continue;
             }
+            let failed = |error| StartError::Storage { name: name.clone(), error };
             let deadline = Instant::now() + self.options.activation_timeout;
-            let run = loop {
-                match storage.begin_run(0).await {
-                    Ok(run) => break run,
-                    Err(error) if error.is_definite() || Instant::now() >= deadline => {
-                        return Err(StartError::Storage { name: name.clone(), error });
-                    }
+            loop {
+                match storage.run().await {
+                    Ok(_) => break,
+                    Err(error) if error.is_definite() || Instant::now() >= deadline => return Err(failed(error)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
-            };
+            }
+            // Once only: a straggler of a lost attempt would later look like another silo's run.
+            let run = storage.begin_run(0).await.map_err(failed)?;
             most = most.max(run);
             runs.push(run);
         }

@@ -153,11 +153,11 @@ impl<G: Grain> TypeHost<G> {
     pub(crate) fn replace(
         &self,
         old: &Arc<Activation<G>>,
-        make: impl FnOnce(&Arc<Activation<G>>) -> Option<Arc<Activation<G>>>,
+        make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
     ) -> Option<Arc<Activation<G>>> {
         let Some(workers) = &self.workers else { return self.catalog.replace(old, make) };
-        workers.remove(old);
-        let successor = make(old);
+        let current = workers.remove(old);
+        let successor = make(current);
         successor.iter().for_each(|successor| workers.add(successor));
         successor
     }

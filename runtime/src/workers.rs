@@ -13,8 +13,10 @@ use crate::host::TypeHost;
 /// The workers of each key, in the order of their making.
 pub(crate) struct Workers<G: Grain> {
     most: usize,
-    by_key: Mutex<BTreeMap<Arc<str>, Vec<Arc<Activation<G>>>>>,
+    by_key: Mutex<BTreeMap<Arc<str>, Pool<G>>>,
 }
+
+type Pool<G> = Vec<Arc<Activation<G>>>;
 
 impl<G: Grain> Workers<G> {
     /// At most `most` workers a key; 0 = one a core.
@@ -27,7 +29,6 @@ impl<G: Grain> Workers<G> {
     pub(crate) fn route(&self, host: &Arc<TypeHost<G>>, key: &G::Key, options: &CallOptions) -> Arc<Activation<G>> {
         let mut by_key = self.by_key.lock();
         let workers = by_key.entry(key.to_text()).or_default();
-        workers.retain(|worker| !worker.is_over());
         if let Some(idle) = workers.iter().find(|worker| worker.is_at_rest()) {
             return idle.clone();
         }
@@ -38,6 +39,7 @@ impl<G: Grain> Workers<G> {
             made.activate(options.inline);
             return made;
         }
+        // One that is ending passes what waits on to its successor.
         let least = workers.iter().min_by_key(|worker| worker.waiting());
         match least {
             Some(least) => least.clone(),
@@ -50,15 +52,18 @@ impl<G: Grain> Workers<G> {
         self.by_key.lock().entry(worker.key.to_text()).or_default().push(worker.clone());
     }
 
-    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) {
+    /// Takes a worker out; says whether it was in.
+    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) -> bool {
         let mut by_key = self.by_key.lock();
         let key = worker.key.to_text();
-        if let Some(workers) = by_key.get_mut(&key) {
-            workers.retain(|other| !Arc::ptr_eq(other, worker));
-            if workers.is_empty() {
-                by_key.remove(&key);
-            }
+        let Some(workers) = by_key.get_mut(&key) else { return false };
+        let before = workers.len();
+        workers.retain(|other| !Arc::ptr_eq(other, worker));
+        let removed = workers.len() < before;
+        if workers.is_empty() {
+            by_key.remove(&key);
         }
+        removed
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Activation<G>>> {

@@ -216,10 +216,13 @@ impl<G: Grain> Activation<G> {
                 let (outcome, work) = self.finish(ended, B::ACCESS, |out| {
                     let waiting = Arc::new(CallCell::running(None, self.deadline(options)));
                     cell = Some(waiting.clone());
-                    held(Reply { cell: waiting, activation: self.me.clone() }, out)
+                    held(Reply::new(waiting, self), out)
                 });
-                if work {
-                    self.pump();
+                match work {
+                    // Others' turns only from the bottom of the stack, so that they do not pile up on it.
+                    true if turn::depth() == 0 => self.pump(),
+                    true => self.pump_later(),
+                    false => {}
                 }
                 match (outcome, cell) {
                     (Ended::Now(Ok(outcome)), _) => Start::Ready(outcome),
@@ -233,11 +236,7 @@ impl<G: Grain> Activation<G> {
                 let node = run.detach();
                 cell.set_node(node);
                 let caller = cell_expiry(&cell);
-                self.continue_turn::<B, _>(
-                    run,
-                    Reply { cell: cell.clone(), activation: self.me.clone() },
-                    Some(caller),
-                );
+                self.continue_turn::<B, _>(run, Reply::new(cell.clone(), self), Some(caller));
                 Start::Wait(cell)
             }
         }
@@ -336,29 +335,47 @@ impl<M: Method> Expire for CallCell<M> {
     }
 }
 
-/// Delivers a call's outcome to its cell.
+/// Delivers a call's outcome to its cell. Dropped undelivered (its turn was cut off), it says so: every call ends.
 pub(super) struct Reply<G: Grain, M: Method> {
-    cell: Arc<CallCell<M>>,
+    cell: Option<Arc<CallCell<M>>>,
     activation: Weak<Activation<G>>,
 }
 
-impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
-    fn deliver(self, result: Result<Outcome<M>, Fault>) {
-        self.cell.finish(result.unwrap_or_else(|fault| {
-            let named = match self.activation.upgrade() {
-                Some(activation) => fault.of(&activation.grain_id()),
-                None => fault,
-            };
-            Err(named.in_method(M::NAME).into())
-        }));
+impl<G: Grain, M: Method> Reply<G, M> {
+    fn new(cell: Arc<CallCell<M>>, activation: &Arc<Activation<G>>) -> Self {
+        Self { cell: Some(cell), activation: activation.me.clone() }
     }
 
-    fn expiry(&self) -> Option<Weak<dyn Expire>> {
-        Some(cell_expiry(&self.cell))
+    fn fault(&self, fault: Fault) -> Outcome<M> {
+        let named = match self.activation.upgrade() {
+            Some(activation) => fault.of(&activation.grain_id()),
+            None => fault,
+        };
+        Err(named.in_method(M::NAME).into())
     }
 }
 
-/// A call in the queue.
+impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
+    fn deliver(mut self, result: Result<Outcome<M>, Fault>) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(result.unwrap_or_else(|fault| self.fault(fault)));
+        }
+    }
+
+    fn expiry(&self) -> Option<Weak<dyn Expire>> {
+        self.cell.as_ref().map(cell_expiry)
+    }
+}
+
+impl<G: Grain, M: Method> Drop for Reply<G, M> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(self.fault(gone().after_start()));
+        }
+    }
+}
+
+/// A call in the queue. Dropped unrun, it says so: every call ends.
 struct CallJob<M: Method, B> {
     cell: Arc<CallCell<M>>,
     caller: Option<Arc<ChainNode>>,
@@ -393,7 +410,7 @@ where
         Some(cell_expiry(&self.cell))
     }
 
-    fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
+    fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
         if let Some(wait) = self.wait {
             activation.host.core.graph.remove(wait);
         }
@@ -407,18 +424,28 @@ where
         let body = B::new(arguments, &activation.host, &activation.key, &self.options.request);
         let mut frame = activation.frame(M::NAME, B::ACCESS, &self.options);
         if self.caller.is_some() {
-            frame.extra().parent = self.caller;
+            frame.extra().parent = self.caller.take();
         }
         let caller = cell_expiry(&self.cell);
-        let reply = Reply { cell: self.cell, activation: activation.me.clone() };
+        let reply = Reply::new(self.cell.clone(), activation);
         activation.run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
-            reply.cell.set_node(frame.detach());
+            if let Some(cell) = &reply.cell {
+                cell.set_node(frame.detach());
+            }
         });
     }
 
     fn fail(self: Box<Self>, fault: Fault) {
         if self.cell.begin().is_some() {
             self.cell.finish(Err(fault.in_method(M::NAME).into()));
+        }
+    }
+}
+
+impl<M: Method, B> Drop for CallJob<M, B> {
+    fn drop(&mut self) {
+        if self.cell.begin().is_some() {
+            self.cell.finish(Err(gone().in_method(M::NAME).into()));
         }
     }
 }

@@ -59,11 +59,6 @@ impl<G: Grain> Activation<G> {
         self.lose(fault, Loss::Now);
     }
 
-    /// May it be called no more?
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.inner.lock().phase, Phase::Dead | Phase::Closing) || self.failed_and_over().is_some()
-    }
-
     pub(crate) fn is_at_rest(&self) -> bool {
         let inner = self.inner.lock();
         inner.phase == Phase::Active && inner.is_idle()

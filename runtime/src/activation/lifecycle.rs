@@ -221,6 +221,9 @@ impl<G: Grain> Activation<G> {
 
     /// For the next activation after this failed one: may it start, and after how many failures?
     pub(crate) fn failed_and_over(&self) -> Option<u32> {
+        if !self.mute.load(Ordering::Acquire) {
+            return None;
+        }
         let inner = self.inner.lock();
         let slow = inner.slow_ref().filter(|_| inner.phase == Phase::Failed)?;
         slow.failed_until.filter(|until| *until <= Instant::now()).map(|_| slow.failures)
@@ -380,12 +383,15 @@ impl<G: Grain> Activation<G> {
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
         let mut waits = Vec::new();
-        let successor = host.replace(self, |old| {
-            let mut inner = old.inner.lock();
+        let successor = host.replace(self, |current| {
+            let mut inner = self.inner.lock();
             if inner.phase == Phase::Dead {
                 return None;
             }
             inner.phase = Phase::Dead;
+            if !current {
+                return None; // a failed one, replaced already: nobody waits in it
+            }
             let slow = inner.slow();
             let retired = slow.retired;
             let queue: std::collections::VecDeque<_> =
@@ -394,7 +400,7 @@ impl<G: Grain> Activation<G> {
             if queue.is_empty() && !again {
                 return None;
             }
-            let successor = Activation::new(host, old.key.clone(), old.hash);
+            let successor = Activation::new(host, self.key.clone(), self.hash);
             waits.extend(queue.iter().filter_map(|job| job.wait()));
             let watch = !queue.is_empty();
             let mut fresh = successor.inner.lock();

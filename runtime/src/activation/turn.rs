@@ -278,12 +278,12 @@ impl<G: Grain> Activation<G> {
                 gate.put(records, true);
                 commits = gate.sendable(&self.grain_id());
             }
-            if !gate.is_open() {
-                if let Some((out, outbox)) = now.take() {
-                    outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
-                    gate.hold(hold(out));
-                    watch = !std::mem::replace(&mut inner.watched, true);
-                }
+            if !gate.is_open()
+                && let Some((out, outbox)) = now.take()
+            {
+                outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
+                gate.hold(hold(out));
+                watch = !std::mem::replace(&mut inner.watched, true);
             }
         }
         let work = self.release(&mut inner, access, turn, Some(grain));
