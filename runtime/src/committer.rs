@@ -12,6 +12,7 @@ use gristmill_grains::storage::{Commit, GrainStorage, MAX_BATCH};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Batches of one storage that may be under way at once.
 pub(crate) const LANES: usize = 2;
@@ -100,7 +101,8 @@ impl Committer {
         let mut retry = FIRST_RETRY;
         while !unsettled.commits.is_empty() {
             let sent = Instant::now();
-            let mut results = self.storage.commit(&unsettled.commits).await.into_iter();
+            let span = tracing::debug_span!("commit", storage = self.name, grains = unsettled.commits.len());
+            let mut results = self.storage.commit(&unsettled.commits).instrument(span).await.into_iter();
             self.batches.fetch_add(1, Ordering::Relaxed);
             let mut detail = None;
             let batch = std::mem::take(&mut unsettled.commits).into_iter().zip(std::mem::take(&mut unsettled.answers));

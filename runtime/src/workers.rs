@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gristmill_grains::port::CallOptions;
-use gristmill_grains::{Grain, GrainKey};
+use gristmill_grains::{ActivationId, Grain, GrainKey};
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
@@ -25,26 +25,40 @@ impl<G: Grain> Workers<G> {
         Self { most: if most == 0 { cores() } else { most }, by_key: Mutex::default() }
     }
 
-    /// The first idle worker, else a new one, else the one with the fewest calls waiting.
-    pub(crate) fn route(&self, host: &Arc<TypeHost<G>>, key: &G::Key, options: &CallOptions) -> Arc<Activation<G>> {
+    /// The first idle worker, else a new one, else the one with the fewest calls waiting; none of `tried`, as long as
+    /// there is another.
+    pub(crate) fn route(
+        &self,
+        host: &Arc<TypeHost<G>>,
+        key: &G::Key,
+        options: &CallOptions,
+        tried: &[ActivationId],
+    ) -> Arc<Activation<G>> {
         let mut by_key = self.by_key.lock();
         let workers = by_key.entry(key.to_text()).or_default();
+        workers.retain(|worker| worker.failed_and_over().is_none());
         if let Some(idle) = workers.iter().find(|worker| worker.is_at_rest()) {
             return idle.clone();
         }
-        if workers.len() < self.most {
-            let made = Activation::new(host, key.clone(), 0);
-            workers.push(made.clone());
-            drop(by_key);
-            made.activate(options.inline);
-            return made;
+        // One that is ending passes what waits on to its successor, so it may be chosen, too.
+        let busy = workers.iter().min_by_key(|worker| (tried.contains(&worker.id), worker.waiting()));
+        match busy {
+            Some(busy) if workers.len() >= self.most => busy.clone(),
+            _ => {
+                let made = Activation::new(host, key.clone(), 0);
+                workers.push(made.clone());
+                drop(by_key);
+                made.activate(options.inline);
+                made
+            }
         }
-        // One that is ending passes what waits on to its successor.
-        let least = workers.iter().min_by_key(|worker| worker.waiting());
-        match least {
-            Some(least) => least.clone(),
-            None => unreachable!("there is at least one worker when none can be made"),
-        }
+    }
+
+    /// Is there, or may there be, a worker that is not in `tried`?
+    pub(crate) fn has_other(&self, key: &G::Key, tried: &[ActivationId]) -> bool {
+        let by_key = self.by_key.lock();
+        let workers = by_key.get(&key.to_text()).map_or(&[][..], Vec::as_slice);
+        workers.len() < self.most || workers.iter().any(|worker| !tried.contains(&worker.id))
     }
 
     /// A worker that takes over what an ended one leaves.

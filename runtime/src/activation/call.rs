@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -151,20 +152,28 @@ where
 {
     fn start(&self, key: &KeyOf<M>, mut arguments: M, mut options: CallOptions) -> Start<M> {
         options.inline &= self.host.options.inline && self.host.core.is_current();
-        loop {
-            let started = self
-                .host
-                .route(key, &options)
-                .map_err(|fault| (None, fault))
-                .and_then(|activation| activation.start::<M, B>(arguments, &options));
-            match started {
+        let mut tried = Vec::new();
+        let fault = loop {
+            let activation = match self.host.route(key, &options, &tried) {
+                Ok(activation) => activation,
+                Err(fault) => break fault,
+            };
+            match activation.start::<M, B>(arguments, &options) {
                 Ok(start) => return start,
-                Err((Some(again), _)) => arguments = again, // the activation was gone: look it up again
-                Err((None, fault)) => {
-                    return Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()));
+                Err(NotStarted::Gone(again)) => arguments = again,
+                Err(NotStarted::Deadlock(again, fault)) => {
+                    // Any of several workers would do: it is one only if all of them lead back.
+                    tried.push(activation.id);
+                    if !self.host.may_route_past(key, &tried) {
+                        self.host.metrics.deadlocks.fetch_add(1, Ordering::Relaxed);
+                        break fault;
+                    }
+                    arguments = again;
                 }
+                Err(NotStarted::Refused(fault)) => break fault,
             }
-        }
+        };
+        Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()))
     }
 
     fn post(&self, key: &KeyOf<M>, arguments: M, options: CallOptions) -> Result<(), Fault> {
@@ -177,8 +186,14 @@ where
     }
 }
 
-/// A start that failed: with the arguments back when the grain must be looked up again, else for good.
-type NotStarted<M> = (Option<M>, Fault);
+/// A call that did not start.
+enum NotStarted<M> {
+    /// The activation has ended: look the grain up again.
+    Gone(M),
+    /// Waiting here would never end.
+    Deadlock(M, Fault),
+    Refused(Fault),
+}
 
 impl<G: Grain> Activation<G> {
     fn start<M, B>(self: &Arc<Self>, arguments: M, options: &CallOptions) -> Result<Start<M>, NotStarted<M>>
@@ -190,8 +205,8 @@ impl<G: Grain> Activation<G> {
             let turn = next_turn_id();
             match self.try_admit(B::ACCESS, turn) {
                 Admit::Run(admitted) => return Ok(self.run_here::<M, B>(admitted, arguments, options)),
-                Admit::Refuse(fault) => return Err((None, fault)),
-                Admit::Gone => return Err((Some(arguments), gone())),
+                Admit::Refuse(fault) => return Err(NotStarted::Refused(fault)),
+                Admit::Gone => return Err(NotStarted::Gone(arguments)),
                 Admit::Wait => {}
             }
         }
@@ -253,9 +268,9 @@ impl<G: Grain> Activation<G> {
             let (cell, caller, options) = (cell.clone(), caller.clone(), options.clone());
             Box::new(CallJob::<M, B> { cell, caller, wait, options, body: PhantomData })
         };
-        let refused = |(_, fault): (_, Option<Fault>)| match fault {
-            Some(fault) => (None, fault),
-            None => (cell.begin(), gone()),
+        let refused = |(_, fault): (_, Option<Fault>)| match (fault, cell.begin()) {
+            (None, Some(arguments)) => NotStarted::Gone(arguments),
+            (fault, _) => NotStarted::Refused(fault.unwrap_or_else(gone)),
         };
         let Some(caller) = &caller else {
             self.enqueue(job(None)).map_err(refused)?;
@@ -268,11 +283,10 @@ impl<G: Grain> Activation<G> {
         let queued: Weak<dyn Queued> = Arc::downgrade(&(cell.clone() as Arc<dyn Queued>));
         graph.insert(wait, caller.clone(), call, self.me.clone(), queued);
         if let Some(chain) = graph.cycle(wait)
-            && cell.begin().is_some()
+            && let Some(arguments) = cell.begin()
         {
             graph.remove(wait);
-            self.host.metrics.deadlocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            return Err((None, Fault::not_executed(Cause::Deadlock { chain })));
+            return Err(NotStarted::Deadlock(arguments, Fault::not_executed(Cause::Deadlock { chain })));
         }
         Ok(Start::Wait(cell))
     }

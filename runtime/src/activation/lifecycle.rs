@@ -21,6 +21,7 @@ use gristmill_grains::{
     Access, BuildContext, Cause, DeactivationReason, Fault, Grain, GrainContext, StorageError, reference,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Activation;
 use super::gate::{Gate, HeldSend, Slot};
@@ -116,7 +117,8 @@ impl<G: Grain> Activation<G> {
         let deadline = Instant::now() + self.host.core.options.activation_timeout;
         loop {
             let sent = Instant::now();
-            let answer = committer.storage.open(&self.grain_id(), fence).await;
+            let span = tracing::debug_span!("open", storage = committer.name, grain = %self.grain_id());
+            let answer = committer.storage.open(&self.grain_id(), fence).instrument(span).await;
             let error = match answer {
                 Ok(opened) => {
                     committer.observe(None, sent);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use gristmill_grains::turn::{self, ChainNode, Frame, TurnId};
-use gristmill_grains::{Access, Cause, Fault, Grain};
+use gristmill_grains::{Access, Cause, Fault, Grain, TRACEPARENT};
 use tokio::time::Instant;
 
 use super::Activation;
@@ -72,11 +72,7 @@ pub(crate) type Ended<T> = (Result<T, String>, Frame);
 
 impl<F: Future> TurnRun<F> {
     pub(crate) fn new(frame: Frame, future: F) -> Self {
-        let span = if tracing::enabled!(target: "gristmill::turn", tracing::Level::DEBUG) {
-            tracing::debug_span!(target: "gristmill::turn", "turn", grain = %frame.activation.id(), method = frame.method)
-        } else {
-            tracing::Span::none()
-        };
+        let span = turn_span(&frame);
         Self { frame: Some(frame), future: Some(Box::pin(future)), span }
     }
 
@@ -117,6 +113,24 @@ impl<F: Future> Future for TurnRun<F> {
         };
         Poll::Ready((result, frame))
     }
+}
+
+/// The span of a turn. It has no parent: whose poll it runs in is chance. A `traceparent` that came with the call says
+/// which trace it belongs to.
+fn turn_span(frame: &Frame) -> tracing::Span {
+    if !tracing::enabled!(target: "gristmill::turn", tracing::Level::DEBUG) {
+        return tracing::Span::none();
+    }
+    let (grain, method) = (frame.activation.id(), frame.method);
+    let span = tracing::debug_span!(
+        target: "gristmill::turn", parent: None, "turn", %grain, method, traceparent = tracing::field::Empty,
+    );
+    if let Some(request) = frame.extra.as_ref().map(|extra| &extra.request)
+        && request.traceparent().is_some()
+    {
+        span.record(TRACEPARENT, request.get(TRACEPARENT));
+    }
+    span
 }
 
 /// What a sink holds back until the turn's commit.
