@@ -32,6 +32,7 @@ pub use call::Call;
 pub use context::{BuildContext, GrainContext, TimerHandle};
 pub use error::{BoxError, CallError, CallResultExt, Cause, ChainLink, DEFAULT_TIMEOUT, Fault, Never};
 pub use grain::{DeactivationReason, DirtyCalls, Grain, GrainOptions, Lifecycle};
+pub use gristmill_macros::{Grain, grain_interface};
 pub use id::{ActivationId, GrainId, GrainType};
 pub use key::{Compound, GrainKey, InvalidKey, MAX_KEY_LEN, StrKey};
 pub use method::{

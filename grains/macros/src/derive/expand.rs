@@ -1,0 +1,212 @@
+//! The implementation of `Grain`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{DeriveInput, Ident, Path};
+
+use super::fields::{Field, Kind, Policy, StateOptions};
+use super::options::GrainOptions;
+use crate::duration;
+use crate::names::readable;
+
+pub(super) fn expand(item: &DeriveInput, options: &GrainOptions, fields: &[Field]) -> TokenStream {
+    let (grain, grains, key) = (&item.ident, &options.krate, &options.key);
+    let (bodies, states) = (hosting(options), states(grains, fields));
+    let build = build(grains, fields);
+    let lifecycle = (!options.lifecycle).then(|| {
+        quote! {
+            #[automatically_derived]
+            impl #grains::Lifecycle for #grain {}
+        }
+    });
+    let same_type = same_type(item, options);
+    quote! {
+        #[automatically_derived]
+        impl #grains::Grain for #grain {
+            type Key = #key;
+            #bodies
+            #build
+            #states
+        }
+        #lifecycle
+        #same_type
+    }
+}
+
+/// Its type, its options and its interfaces.
+fn hosting(options: &GrainOptions) -> TokenStream {
+    let grains = &options.krate;
+    let grain_type =
+        options.implements.first().map(|path| quote_spanned!(path.span()=> <Self as #path>::__gristmill_type()));
+    let bind =
+        options.implements.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__gristmill_bind(binder);));
+    let mut set = Vec::new();
+    let mut option = |name: &str, value: TokenStream| {
+        let name = Ident::new(name, Span::call_site());
+        set.push(quote!(#name: #value,));
+    };
+    if let Some(mailbox) = options.mailbox {
+        option("mailbox", quote!(#mailbox));
+    }
+    if let Some(idle) = options.idle {
+        option("idle", optional(idle.map(duration::expr)));
+    }
+    if let Some(limit) = options.turn_limit {
+        option("turn_limit", duration::expr(limit));
+    }
+    if let Some(inline) = options.inline {
+        option("inline", quote!(#inline));
+    }
+    if options.keep_running {
+        option("keep_running", quote!(true));
+    }
+    if let Some(workers) = options.stateless_workers {
+        option("stateless_workers", optional(Some(quote!(#workers))));
+    }
+    if let Some(deny) = options.deny_dirty_calls {
+        let choice = if deny { quote!(Deny) } else { quote!(Allow) };
+        option("dirty_calls", quote!(#grains::DirtyCalls::#choice));
+    }
+    if options.several_storages {
+        option("several_storages", quote!(true));
+    }
+    let default = quote!(<#grains::GrainOptions as ::core::default::Default>::default());
+    let all = if set.is_empty() { default } else { quote!(#grains::GrainOptions { #(#set)* ..#default }) };
+    quote! {
+        fn grain_type() -> #grains::GrainType {
+            #grain_type
+        }
+
+        fn options() -> #grains::GrainOptions {
+            #all
+        }
+
+        fn bind<B: #grains::Binder<Self>>(binder: &mut B) {
+            #(#bind)*
+        }
+    }
+}
+
+fn build(grains: &Path, fields: &[Field]) -> TokenStream {
+    let mut index = 0usize;
+    let mut used = false;
+    let values: Vec<_> = fields
+        .iter()
+        .map(|field| {
+            let (ident, ty, span) = (&field.ident, &field.ty, field.ty.span());
+            used |= !matches!(field.kind, Kind::Other);
+            let value = match &field.kind {
+                Kind::Context => quote_spanned!(span=> cx.context()),
+                Kind::Service => quote_spanned!(span=> cx.service()?),
+                Kind::State(_) => {
+                    let value = quote_spanned!(span=> cx.state::<#ty>(#index)?);
+                    index += 1;
+                    value
+                }
+                Kind::Other => quote_spanned!(span=> <#ty as ::core::default::Default>::default()),
+            };
+            quote!(#ident: #value,)
+        })
+        .collect();
+    let cx = if used { quote!(cx) } else { quote!(_) };
+    quote! {
+        fn build(#cx: &mut #grains::BuildContext<'_, Self>) -> ::core::result::Result<Self, #grains::BoxError> {
+            ::core::result::Result::Ok(Self { #(#values)* })
+        }
+    }
+}
+
+fn states(grains: &Path, fields: &[Field]) -> TokenStream {
+    let states = fields.iter().filter_map(|field| match &field.kind {
+        Kind::State(options) => Some((field, options)),
+        _ => None,
+    });
+    let states: Vec<_> = states.collect();
+    let specs = states.iter().map(|(field, options)| spec(grains, field, options));
+    let visits = states.iter().enumerate().map(|(index, (field, _))| {
+        let ident = &field.ident;
+        quote!(visitor.field(&<Self as #grains::Grain>::STATES[#index], &self.#ident);)
+    });
+    let dirty = states.iter().map(|(field, _)| {
+        let ident = &field.ident;
+        quote!(#grains::state::StateField::is_dirty(&self.#ident))
+    });
+    let (visitor, dirty) =
+        if states.is_empty() { (quote!(_), quote!(false)) } else { (quote!(visitor), quote!(#(#dirty)||*)) };
+    quote! {
+        const STATES: &'static [#grains::state::StateSpec] = &[#(#specs),*];
+
+        fn visit_states<V: #grains::state::StateVisitor>(&self, #visitor: &mut V) {
+            #(#visits)*
+        }
+
+        fn is_dirty(&self) -> bool {
+            #dirty
+        }
+    }
+}
+
+fn spec(grains: &Path, field: &Field, options: &StateOptions) -> TokenStream {
+    let StateOptions { name, storage, policy, bincode, version, migrate } = options;
+    let policy = match policy {
+        Policy::Turn => quote!(Turn),
+        Policy::Manual => quote!(Manual),
+        Policy::OnDeactivate => quote!(OnDeactivate),
+        Policy::Every(every) => {
+            let every = duration::expr(*every);
+            quote!(Every(#every))
+        }
+    };
+    let codec = if *bincode { quote!(Bincode) } else { quote!(Json) };
+    let ty = &field.ty;
+    let migrate = optional(migrate.as_ref().map(|migrate| {
+        quote_spanned! {migrate.span()=>
+            &(#migrate as #grains::state::Migrate<<#ty as #grains::state::StateField>::Value>)
+                as &'static (dyn ::core::any::Any + ::core::marker::Send + ::core::marker::Sync)
+        }
+    }));
+    quote! {
+        #grains::state::StateSpec {
+            name: #name,
+            storage: #storage,
+            policy: #grains::state::Policy::#policy,
+            codec: #grains::codec::Codec::#codec,
+            schema: #version,
+            migrate: #migrate,
+        }
+    }
+}
+
+/// The interfaces of one grain name one grain type.
+fn same_type(item: &DeriveInput, options: &GrainOptions) -> TokenStream {
+    let grain = &item.ident;
+    let Some((first, others)) = options.implements.split_first() else { return TokenStream::new() };
+    let checks = others.iter().map(|other| {
+        let message = format!(
+            "`{}` and `{}` belong to different grain types: give both the same `#[grain_interface(grain = \"..\")]`",
+            readable(first),
+            readable(other)
+        );
+        quote_spanned! {other.span()=>
+            const _: () = {
+                let (a, b) = (<#grain as #first>::__GRISTMILL_GRAIN, <#grain as #other>::__GRISTMILL_GRAIN);
+                let (a, b) = (a.as_bytes(), b.as_bytes());
+                let (mut same, mut at) = (a.len() == b.len(), 0);
+                while same && at < a.len() {
+                    same = a[at] == b[at];
+                    at += 1;
+                }
+                ::core::assert!(same, #message);
+            };
+        }
+    });
+    quote!(#(#checks)*)
+}
+
+fn optional(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
