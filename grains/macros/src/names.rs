@@ -1,6 +1,8 @@
 //! Names that the macros derive from the user's.
 
+use proc_macro2::Span;
 use quote::ToTokens;
+use syn::Path;
 
 /// `TakeDamage` to `take_damage`.
 pub(crate) fn snake_case(name: &str) -> String {
@@ -32,6 +34,18 @@ pub(crate) fn pascal_case(name: &str) -> String {
 /// FNV-1a, 32 bits: the wire id of a method. Part of the protocol.
 pub(crate) fn fnv1a(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The path, as if written at `span`: an error in what begins with it points there.
+pub(crate) fn located(path: &Path, span: Span) -> Path {
+    let mut path = path.clone();
+    for segment in &mut path.segments {
+        segment.ident.set_span(span);
+    }
+    if let Some(colons) = &mut path.leading_colon {
+        colons.spans = [span; 2];
+    }
+    path
 }
 
 /// Tokens as a person would write them, for documentation.

@@ -3,7 +3,6 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::spanned::Spanned;
 use syn::{Ident, ItemTrait, ReturnType, TraitItem, Visibility, parse_quote};
 
 use super::method::MethodNames;
@@ -50,7 +49,9 @@ impl Interface {
                 ReturnType::Default => quote!(()),
                 ReturnType::Type(_, ty) => quote!(#ty),
             };
-            function.sig.output = parse_quote!(-> impl ::core::future::Future<Output = #output> + ::core::marker::Send);
+            let span = function.sig.ident.span();
+            let send = quote_spanned!(span=> ::core::marker::Send);
+            function.sig.output = parse_quote!(-> impl ::core::future::Future<Output = #output> + #send);
         }
         let (grains, key, marker, grain) =
             (&self.options.krate, &self.options.key, self.marker_name(), self.grain_type());
@@ -97,7 +98,6 @@ impl Interface {
         let (trait_name, grain) = (self.name(), self.grain_type());
         let name = self.options.name.as_ref().map_or_else(|| snake_case(&trait_name), syn::LitStr::value);
         let docs = format!("The grain interface [`{trait_name}`], as a type.");
-        let key = quote_spanned!(key.span()=> #key);
         quote! {
             #[doc = #docs]
             #[allow(non_camel_case_types, unreachable_pub, dead_code, clippy::exhaustive_structs)]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, Receiver, ReturnType, TraitItem, TraitItemFn, Type};
+use syn::{
+    Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatWild, Receiver, ReturnType, TraitItem, TraitItemFn, Type,
+};
 
 use super::options::InterfaceOptions;
 use super::types;
@@ -69,8 +71,20 @@ pub(super) fn parse(
         {
             methods.push(method);
         }
+        forget_patterns(function);
     }
     Ok(Interface { options, item, methods })
+}
+
+/// A pattern is refused here; the compiler need not refuse it again.
+fn forget_patterns(function: &mut TraitItemFn) {
+    for input in &mut function.sig.inputs {
+        if let FnArg::Typed(input) = input
+            && !matches!(&*input.pat, Pat::Ident(name) if name.subpat.is_none())
+        {
+            *input.pat = Pat::Wild(PatWild { attrs: Vec::new(), underscore_token: Default::default() });
+        }
+    }
 }
 
 /// What `#[method(..)]` says; the attribute is taken off.
