@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use quote::ToTokens;
-use syn::Path;
+use syn::{Path, Type};
 
 /// `TakeDamage` to `take_damage`.
 pub(crate) fn snake_case(name: &str) -> String {
@@ -69,6 +69,14 @@ pub(crate) fn readable(tokens: &impl ToTokens) -> String {
         text = text.replace(from, to);
     }
     text
+}
+
+/// The type without the invisible group that a `macro_rules!` argument comes in.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        _ => ty,
+    }
 }
 
 /// Can it be the wire name of a grain type, an interface, a method or a record?

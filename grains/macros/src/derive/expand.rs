@@ -5,10 +5,11 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Ident, Path};
 
-use super::fields::{Field, Kind, Policy, StateOptions};
+use super::fields::{Field, Kind};
 use super::options::GrainOptions;
+use super::states::states;
 use crate::duration;
-use crate::names::{located, readable};
+use crate::names::readable;
 
 pub(super) fn expand(item: &DeriveInput, options: &GrainOptions, fields: &[Field]) -> TokenStream {
     let (grain, grains, key) = (&item.ident, &options.krate, &options.key);
@@ -120,71 +121,6 @@ fn build(grains: &Path, fields: &[Field]) -> TokenStream {
     }
 }
 
-fn states(grains: &Path, fields: &[Field]) -> TokenStream {
-    let states = fields.iter().filter_map(|field| match &field.kind {
-        Kind::State(options) => Some((field, options)),
-        _ => None,
-    });
-    let states: Vec<_> = states.collect();
-    let specs = states.iter().map(|(field, options)| spec(grains, field, options));
-    let (this, visitor) = (local("self"), local("visitor"));
-    let visits = states.iter().enumerate().map(|(index, (field, _))| {
-        let (ident, span) = (&field.ident, field.ty.span());
-        let grains = located(grains, span);
-        quote_spanned!(span=> #visitor.field(&<Self as #grains::Grain>::STATES[#index], &#this.#ident);)
-    });
-    let dirty = states.iter().map(|(field, _)| {
-        let (ident, span) = (&field.ident, field.ty.span());
-        let grains = located(grains, span);
-        quote_spanned!(span=> #grains::state::StateField::is_dirty(&#this.#ident))
-    });
-    let (shown, dirty) =
-        if states.is_empty() { (quote!(_), quote!(false)) } else { (quote!(#visitor), quote!(#(#dirty)||*)) };
-    quote! {
-        const STATES: &'static [#grains::state::StateSpec] = &[#(#specs),*];
-
-        fn visit_states<V: #grains::state::StateVisitor>(&#this, #shown: &mut V) {
-            #(#visits)*
-        }
-
-        fn is_dirty(&#this) -> bool {
-            #dirty
-        }
-    }
-}
-
-fn spec(grains: &Path, field: &Field, options: &StateOptions) -> TokenStream {
-    let StateOptions { name, storage, policy, bincode, version, migrate } = options;
-    let policy = match policy {
-        Policy::Turn => quote!(Turn),
-        Policy::Manual => quote!(Manual),
-        Policy::OnDeactivate => quote!(OnDeactivate),
-        Policy::Every(every) => {
-            let every = duration::expr(*every);
-            quote!(Every(#every))
-        }
-    };
-    let codec = if *bincode { quote!(Bincode) } else { quote!(Json) };
-    let ty = &field.ty;
-    let migrate = optional(migrate.as_ref().map(|migrate| {
-        let grains = located(grains, migrate.span());
-        quote_spanned! {migrate.span()=>
-            &(#migrate as #grains::state::Migrate<<#ty as #grains::state::StateField>::Value>)
-                as &'static (dyn ::core::any::Any + ::core::marker::Send + ::core::marker::Sync)
-        }
-    }));
-    quote! {
-        #grains::state::StateSpec {
-            name: #name,
-            storage: #storage,
-            policy: #grains::state::Policy::#policy,
-            codec: #grains::codec::Codec::#codec,
-            schema: #version,
-            migrate: #migrate,
-        }
-    }
-}
-
 /// The interfaces of one grain name one grain type.
 fn same_type(item: &DeriveInput, options: &GrainOptions) -> TokenStream {
     let Some((first, others)) = options.implements.split_first() else { return TokenStream::new() };
@@ -213,11 +149,11 @@ fn same_type(item: &DeriveInput, options: &GrainOptions) -> TokenStream {
 }
 
 /// A name that parts with different spans share: the same hygiene in all of them.
-fn local(name: &str) -> Ident {
+pub(super) fn local(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-fn optional(value: Option<TokenStream>) -> TokenStream {
+pub(super) fn optional(value: Option<TokenStream>) -> TokenStream {
     match value {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),

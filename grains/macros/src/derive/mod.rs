@@ -2,11 +2,12 @@
 //!
 //! - [`options`][]: `#[grain(..)]`.
 //! - [`fields`][]: the fields, `#[state(..)]` and `#[service]`.
-//! - [`expand`][]: the implementation.
+//! - [`expand`][]: the implementation; [`states`][]: its state.
 
 mod expand;
 mod fields;
 mod options;
+mod states;
 
 use proc_macro2::TokenStream;
 use syn::{Data, DeriveInput, Fields};

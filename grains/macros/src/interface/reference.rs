@@ -6,7 +6,7 @@ use syn::{GenericArgument, PathArguments, Type};
 
 use super::method::MethodNames;
 use super::parse::{Interface, Method, Output};
-use crate::names::readable;
+use crate::names::{readable, ungrouped};
 
 impl Interface {
     pub(super) fn reference(&self) -> TokenStream {
@@ -142,7 +142,7 @@ impl Method {
 
 /// `T` and `E` of `Result<T, E>`.
 fn result_parts(ty: &Type) -> Option<(&Type, &Type)> {
-    let Type::Path(path) = ty else { return None };
+    let Type::Path(path) = ungrouped(ty) else { return None };
     let last = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
     let mut types = arguments.args.iter();

@@ -1,6 +1,7 @@
 //! Where an interface can stand, and what may surround it.
 
-use gristmill_grains::{Grain, GrainRef, InterfaceRef, Method, Shared, grain_interface};
+use gristmill_grains::state::Persistent;
+use gristmill_grains::{CallError, Grain, GrainContext, GrainRef, InterfaceRef, Method, Shared, grain_interface};
 
 use crate::support::{bound, build};
 
@@ -137,24 +138,27 @@ async fn an_interface_may_stand_in_a_function() {
 }
 
 macro_rules! interface {
-    ($name:ident, $ty:ty, $ret:ty) => {
+    ($name:ident, $ty:ty, $ret:ty, $result:ty, $context:ty) => {
         #[grain_interface(local, crate = gristmill_grains)]
         trait $name {
             async fn read(&self, value: $ty) -> $ret;
-            async fn write(&mut self, value: $ty) -> Result<$ty, String>;
+            async fn write(&mut self, value: $ty) -> $result;
         }
 
         #[derive(Grain)]
         #[grain(implements($name), crate = gristmill_grains)]
         struct Made {
+            context: $context,
             value: Option<$ty>,
+            #[state(name = "record")]
+            state: Persistent<$ty>,
         }
 
         impl $name for Made {
             async fn read(&self, value: $ty) -> $ret {
                 value.into()
             }
-            async fn write(&mut self, value: $ty) -> Result<$ty, String> {
+            async fn write(&mut self, value: $ty) -> $result {
                 self.value.replace(value).ok_or_else(String::new)
             }
         }
@@ -163,9 +167,12 @@ macro_rules! interface {
 
 #[tokio::test]
 async fn a_macro_may_write_an_interface() {
-    interface!(Ranked, u32, u64);
+    interface!(Ranked, u32, u64, Result<u32, String>, GrainContext<Self>);
     let made: Made = build(None).unwrap();
     assert_eq!(Ranked::read(&made, 3).await, 3);
+    assert_eq!((made.context.key(), *made.state), ("alice", 0));
+    let call = async |made: &RankedRef| -> Result<u32, CallError<String>> { made.write(1).await };
+    let _ = call;
 }
 
 /// A supertrait is passed through.
