@@ -156,7 +156,7 @@ impl<M: Method> CallFuture<'_, M> {
         if let Some(fault) = lost {
             return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
         }
-        let settled = turn::with_current(|frame| frame.and_then(|frame| earlier_turns(frame)));
+        let settled = turn::with_current(|frame| frame.and_then(earlier_turns));
         if settled.is_some() || !binding.outgoing.is_empty() {
             let (binding, key) = (binding.clone(), grain.key().clone());
             self.state = State::Detour(Box::pin(detour(binding, key, arguments, options, settled)));
@@ -232,7 +232,7 @@ impl<M: Method> Drop for CallFuture<'_, M> {
 fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) -> (CallOptions, Option<Fault>) {
     turn::with_current(|frame| {
         let Some(frame) = frame else {
-            return (CallOptions { deadline, request, awaited: false, inline: false }, None);
+            return (CallOptions { deadline, request, ..CallOptions::default() }, None);
         };
         let (mut request, mut deadline) = (request, deadline);
         if let Some(extra) = &frame.extra {
@@ -249,7 +249,7 @@ fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) ->
         if awaited && frame.dirty {
             frame.activation.count_dirty_call();
         }
-        (CallOptions { deadline, request, awaited, inline: false }, lost)
+        (CallOptions { deadline, request, awaited, from_turn: true, inline: false }, lost)
     })
 }
 

@@ -24,6 +24,8 @@ pub struct CallOptions {
     pub request: RequestContext,
     /// Is it awaited by the turn now being polled?
     pub awaited: bool,
+    /// Is it made by a turn (awaited or sent)? A silo that stops still serves those.
+    pub from_turn: bool,
     /// May the turn be polled right here, on the caller's task?
     pub inline: bool,
 }
@@ -133,6 +135,8 @@ pub trait AnyActivation: Any + Send + Sync {
     fn runtime(&self) -> &Arc<dyn Runtime>;
     /// Why the activation is lost, if it is: then it may neither call nor commit.
     fn lost(&self) -> Option<Fault>;
+    /// A turn of this activation now has a node, so others may find that they wait for it.
+    fn note_turn(&self, turn: crate::turn::TurnId, access: crate::Access);
     /// Does the type refuse awaited calls from a dirty turn?
     fn denies_dirty_calls(&self) -> bool;
     /// Counts an awaited call out of a dirty turn.

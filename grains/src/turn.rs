@@ -89,6 +89,15 @@ impl Frame {
         self.extra.get_or_insert_default()
     }
 
+    /// The turn leaves its caller's stack for a task of its own: from here on its node says who awaits it.
+    pub fn detach(&mut self) -> Arc<ChainNode> {
+        if self.nested {
+            self.extra().parent = current_node();
+            self.nested = false;
+        }
+        self.node(None)
+    }
+
     fn node(&mut self, below: Option<&Arc<ChainNode>>) -> Arc<ChainNode> {
         if let Some(node) = self.extra.as_ref().and_then(|extra| extra.node.clone()) {
             return node;
@@ -97,6 +106,7 @@ impl Frame {
             Some(below) if self.nested => Some(below.clone()),
             _ => self.extra.as_ref().and_then(|extra| extra.parent.clone()),
         };
+        self.activation.note_turn(self.turn, self.access);
         let link = ChainLink { grain: self.activation.id(), method: self.method.into() };
         let node = Arc::new(ChainNode {
             turn: self.turn,

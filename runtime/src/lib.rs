@@ -1,1 +1,51 @@
-//! A virtual-actor runtime for game state: define grains, host a silo.
+//! A virtual-actor runtime for game state: define grains, host a silo, call them from anywhere.
+//!
+//! # Layout
+//! - [`Silo`], [`SiloBuilder`], [`SiloOptions`]: hosting.
+//! - [`grains`]: the programming model (keys, interfaces, references, state); [`prelude`] has what most programs name.
+//! - [`storage`]: the stores that keep grains' state.
+//! - [`Metrics`], [`SiloEvent`]: what a silo tells about itself.
+//! - Inside: `host` and `catalog` (grain types and their activations), `activation` (mailbox, turns, commits,
+//!   lifecycle), `committer` (group commit), `graph` (deadlocks), `sweeper` (deadlines), `collector` (idleness, memory),
+//!   `keeper` (`keep_running`), `services` (the supervision tree).
+
+mod activation;
+mod builder;
+mod catalog;
+mod collector;
+mod committer;
+mod core;
+mod events;
+mod graph;
+mod host;
+mod keeper;
+mod metrics;
+mod monitor;
+mod options;
+mod services;
+mod silo;
+mod sweeper;
+mod workers;
+
+pub use builder::{GrainSetup, SiloBuilder, StartError};
+pub use events::SiloEvent;
+pub use metrics::{GrainMetrics, Metrics, StorageMetrics, TickMetrics};
+pub use options::SiloOptions;
+pub use silo::{Silo, Stopped};
+
+pub use gristmill_grains as grains;
+pub use gristmill_storage as storage;
+
+/// What most programs name: `use gristmill::prelude::*;`.
+pub mod prelude {
+    pub use crate::grains::state::{Persistent, PersistentCell};
+    pub use crate::grains::{
+        BoxError, CallError, CallResultExt, Cause, Compound, DeactivationReason, Fault, Grain, GrainContext, GrainId,
+        Lifecycle, StrKey, grain_interface,
+    };
+    pub use crate::{Silo, SiloOptions};
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

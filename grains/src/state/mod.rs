@@ -11,5 +11,5 @@ mod field;
 mod persistent;
 
 pub use cell::PersistentCell;
-pub use field::{Loader, Migrate, Old, Policy, StateField, StateSpec, StateVisitor};
+pub use field::{Loader, Migrate, Old, Policy, StateField, StateSpec, StateVisitor, StoredRecords};
 pub use persistent::Persistent;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{
-    Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatWild, Receiver, ReturnType, TraitItem, TraitItemFn, Type,
-};
+use syn::{Attribute, FnArg, Ident, ItemTrait, LitStr, Pat, PatWild, TraitItem, TraitItemFn, Type};
 
 use super::options::InterfaceOptions;
 use super::signature;

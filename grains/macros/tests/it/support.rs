@@ -105,6 +105,7 @@ impl AnyActivation for NoSilo {
     fn delay_deactivation(&self, _: Duration) {}
     fn retire(&self) {}
     fn abort(&self) {}
+    fn note_turn(&self, _: u64, _: Access) {}
     fn service(&self, ty: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
         self.service.clone().filter(|service| (**service).type_id() == ty)
     }

@@ -1,0 +1,451 @@
+//! Calls as turns.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use gristmill_grains::cell::CallCell;
+use gristmill_grains::filter::{Target, TypedCall};
+use gristmill_grains::port::{CallOptions, LocalCall, Start};
+use gristmill_grains::turn::{self, ChainNode, Frame};
+use gristmill_grains::{
+    Access, BoxFuture, CallError, Cause, ChainLink, Exclusive, Fault, Grain, KeyOf, Method, Outcome, RequestContext,
+    Shared,
+};
+use tokio::time::Instant;
+
+use super::Activation;
+use super::mailbox::{Admit, Admitted, Expire, Job};
+use super::turn::{Body, Outcome as Ended, Sink, TurnRun, held, next_turn_id};
+use crate::graph::{Queued, WaitId};
+use crate::host::TypeHost;
+
+/// How a method's arguments become a turn.
+pub(crate) trait CallBody<G: Grain, M: Method>: Body<G, Out = Outcome<M>> {
+    fn new(arguments: M, host: &Arc<TypeHost<G>>, key: &G::Key, request: &RequestContext) -> Self;
+}
+
+/// A `&mut self` method.
+pub(crate) struct ExclusiveCall<M>(M);
+
+impl<G: Grain, M: Exclusive<G>> Body<G> for ExclusiveCall<M> {
+    type Out = Outcome<M>;
+    const ACCESS: Access = Access::Exclusive;
+
+    async fn run(self, mut grain: Arc<G>) -> (Arc<G>, Self::Out) {
+        let outcome = self.0.run(only(&mut grain)).await.map_err(CallError::App);
+        (grain, outcome)
+    }
+}
+
+impl<G: Grain, M: Exclusive<G>> CallBody<G, M> for ExclusiveCall<M> {
+    fn new(arguments: M, _: &Arc<TypeHost<G>>, _: &G::Key, _: &RequestContext) -> Self {
+        Self(arguments)
+    }
+}
+
+/// Invariant I10, checked at every write turn: nobody else holds the grain.
+pub(crate) fn only<G>(grain: &mut Arc<G>) -> &mut G {
+    Arc::get_mut(grain).expect("a write turn is the only one that holds its grain")
+}
+
+/// A `&self` method.
+pub(crate) struct SharedCall<M>(M);
+
+impl<G: Grain, M: Shared<G>> Body<G> for SharedCall<M> {
+    type Out = Outcome<M>;
+    const ACCESS: Access = Access::Shared;
+
+    async fn run(self, grain: Arc<G>) -> (Arc<G>, Self::Out) {
+        let outcome = self.0.run(&grain).await.map_err(CallError::App);
+        (grain, outcome)
+    }
+}
+
+impl<G: Grain, M: Shared<G>> CallBody<G, M> for SharedCall<M> {
+    fn new(arguments: M, _: &Arc<TypeHost<G>>, _: &G::Key, _: &RequestContext) -> Self {
+        Self(arguments)
+    }
+}
+
+/// A method of a grain type with incoming filters.
+pub(crate) struct Filtered<G: Grain, M, A> {
+    arguments: M,
+    host: Arc<TypeHost<G>>,
+    key: G::Key,
+    request: RequestContext,
+    access: PhantomData<fn(A)>,
+}
+
+pub(crate) struct Write;
+pub(crate) struct Read;
+
+impl<G: Grain, M: Exclusive<G>> Body<G> for Filtered<G, M, Write> {
+    type Out = Outcome<M>;
+    const ACCESS: Access = Access::Exclusive;
+
+    async fn run(self, mut grain: Arc<G>) -> (Arc<G>, Self::Out) {
+        let id = self.host.id_of(&self.key);
+        let target = Writing(only(&mut grain));
+        let outcome = TypedCall::run(&self.host.incoming, &id, &self.request, self.arguments, target).await;
+        (grain, outcome)
+    }
+}
+
+impl<G: Grain, M: Shared<G>> Body<G> for Filtered<G, M, Read> {
+    type Out = Outcome<M>;
+    const ACCESS: Access = Access::Shared;
+
+    async fn run(self, grain: Arc<G>) -> (Arc<G>, Self::Out) {
+        let id = self.host.id_of(&self.key);
+        let target = Reading(&*grain);
+        let outcome = TypedCall::run(&self.host.incoming, &id, &self.request, self.arguments, target).await;
+        (grain, outcome)
+    }
+}
+
+impl<G: Grain, M: Method, A: 'static> CallBody<G, M> for Filtered<G, M, A>
+where
+    Self: Body<G, Out = Outcome<M>>,
+{
+    fn new(arguments: M, host: &Arc<TypeHost<G>>, key: &G::Key, request: &RequestContext) -> Self {
+        Self { arguments, host: host.clone(), key: key.clone(), request: request.clone(), access: PhantomData }
+    }
+}
+
+struct Writing<'a, G>(&'a mut G);
+
+impl<G: Grain, M: Exclusive<G>> Target<M> for Writing<'_, G> {
+    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
+        Box::pin(async { arguments.run(self.0).await.map_err(CallError::App) })
+    }
+}
+
+struct Reading<'a, G>(&'a G);
+
+impl<G: Grain, M: Shared<G>> Target<M> for Reading<'_, G> {
+    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
+        Box::pin(async { arguments.run(self.0).await.map_err(CallError::App) })
+    }
+}
+
+/// One method of a hosted grain type, as references reach it.
+pub(crate) struct Endpoint<G: Grain, B> {
+    host: Arc<TypeHost<G>>,
+    body: PhantomData<fn(B)>,
+}
+
+impl<G: Grain, B> Endpoint<G, B> {
+    pub(crate) fn new(host: &Arc<TypeHost<G>>) -> Self {
+        Self { host: host.clone(), body: PhantomData }
+    }
+}
+
+impl<G, M, B> LocalCall<M> for Endpoint<G, B>
+where
+    G: Grain,
+    M: Method<Interface: gristmill_grains::Interface<Key = G::Key>>,
+    B: CallBody<G, M>,
+{
+    fn start(&self, key: &KeyOf<M>, mut arguments: M, mut options: CallOptions) -> Start<M> {
+        options.inline &= self.host.options.inline && self.host.core.is_current();
+        loop {
+            let started = self
+                .host
+                .route(key, &options)
+                .map_err(|fault| (None, fault))
+                .and_then(|activation| activation.start::<M, B>(arguments, &options));
+            match started {
+                Ok(start) => return start,
+                Err((Some(again), _)) => arguments = again, // the activation was gone: look it up again
+                Err((None, fault)) => {
+                    return Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()));
+                }
+            }
+        }
+    }
+
+    fn post(&self, key: &KeyOf<M>, arguments: M, options: CallOptions) -> Result<(), Fault> {
+        let options = CallOptions { awaited: false, inline: false, ..options };
+        match LocalCall::<M>::start(self, key, arguments, options) {
+            // Refused at once; a posted call cannot have ended otherwise.
+            Start::Ready(Err(CallError::Fault(fault))) => Err(fault),
+            Start::Ready(_) | Start::Wait(_) => Ok(()),
+        }
+    }
+}
+
+/// A start that failed: with the arguments back when the grain must be looked up again, else for good.
+type NotStarted<M> = (Option<M>, Fault);
+
+impl<G: Grain> Activation<G> {
+    fn start<M, B>(self: &Arc<Self>, arguments: M, options: &CallOptions) -> Result<Start<M>, NotStarted<M>>
+    where
+        M: Method,
+        B: CallBody<G, M>,
+    {
+        if options.inline {
+            let turn = next_turn_id();
+            match self.try_admit(B::ACCESS, turn) {
+                Admit::Run(admitted) => return Ok(self.run_here::<M, B>(admitted, arguments, options)),
+                Admit::Refuse(fault) => return Err((None, fault)),
+                Admit::Gone => return Err((Some(arguments), gone())),
+                Admit::Wait => {}
+            }
+        }
+        self.queue::<M, B>(arguments, options)
+    }
+
+    /// Polls the turn on the caller's task; most are over then.
+    fn run_here<M, B>(self: &Arc<Self>, admitted: Admitted<G>, arguments: M, options: &CallOptions) -> Start<M>
+    where
+        M: Method,
+        B: CallBody<G, M>,
+    {
+        let body = B::new(arguments, &self.host, &self.key, &options.request);
+        let mut frame = self.frame(M::NAME, B::ACCESS, options);
+        frame.turn = admitted.turn;
+        frame.on_uncommitted = admitted.on_uncommitted;
+        frame.nested = options.awaited;
+        let mut run = TurnRun::new(frame, body.run(admitted.grain));
+        match Pin::new(&mut run).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ended) => {
+                let mut cell = None;
+                let (outcome, work) = self.finish(ended, B::ACCESS, |out| {
+                    let waiting = Arc::new(CallCell::running(None, self.deadline(options)));
+                    cell = Some(waiting.clone());
+                    held(Reply::new(waiting, self), out)
+                });
+                match work {
+                    // Others' turns only from the bottom of the stack, so that they do not pile up on it.
+                    true if turn::depth() == 0 => self.pump(),
+                    true => self.pump_later(),
+                    false => {}
+                }
+                match (outcome, cell) {
+                    (Ended::Now(Ok(outcome)), _) => Start::Ready(outcome),
+                    (Ended::Now(Err(fault)), _) => Start::Ready(Err(self.name::<M>(fault).into())),
+                    (Ended::Held, Some(cell)) => Start::Wait(cell),
+                    (Ended::Held, None) => unreachable!("a held result has its cell"),
+                }
+            }
+            Poll::Pending => {
+                let cell = Arc::new(CallCell::running(None, self.deadline(options)));
+                let node = run.detach();
+                cell.set_node(node);
+                let caller = cell_expiry(&cell);
+                self.continue_turn::<B, _>(run, Reply::new(cell.clone(), self), Some(caller));
+                Start::Wait(cell)
+            }
+        }
+    }
+
+    fn queue<M, B>(self: &Arc<Self>, arguments: M, options: &CallOptions) -> Result<Start<M>, NotStarted<M>>
+    where
+        M: Method,
+        B: CallBody<G, M>,
+    {
+        let cell = Arc::new(CallCell::queued(arguments, self.deadline(options)));
+        let caller = if options.awaited { turn::current_node() } else { None };
+        let job = |wait| {
+            let (cell, caller, options) = (cell.clone(), caller.clone(), options.clone());
+            Box::new(CallJob::<M, B> { cell, caller, wait, options, body: PhantomData })
+        };
+        let refused = |(_, fault): (_, Option<Fault>)| match fault {
+            Some(fault) => (None, fault),
+            None => (cell.begin(), gone()),
+        };
+        let Some(caller) = &caller else {
+            self.enqueue(job(None)).map_err(refused)?;
+            return Ok(Start::Wait(cell));
+        };
+        let mut graph = self.host.core.graph.lock();
+        let wait = graph.reserve();
+        self.enqueue(job(Some(wait))).map_err(refused)?;
+        let call = ChainLink { grain: self.grain_id(), method: M::NAME.into() };
+        let queued: Weak<dyn Queued> = Arc::downgrade(&(cell.clone() as Arc<dyn Queued>));
+        graph.insert(wait, caller.clone(), call, self.me.clone(), queued);
+        if let Some(chain) = graph.cycle(wait)
+            && cell.begin().is_some()
+        {
+            graph.remove(wait);
+            self.host.metrics.deadlocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return Err((None, Fault::not_executed(Cause::Deadlock { chain })));
+        }
+        Ok(Start::Wait(cell))
+    }
+
+    /// The frame of a turn for this call; its turn id is filled in when it is admitted.
+    pub(super) fn frame(self: &Arc<Self>, method: &'static str, access: Access, options: &CallOptions) -> Frame {
+        let mut frame = self.bare_frame(method, access);
+        if !options.request.is_empty() || options.deadline.is_some() {
+            let extra = frame.extra();
+            extra.request = options.request.clone();
+            extra.deadline = options.deadline;
+        }
+        frame
+    }
+
+    pub(super) fn bare_frame(self: &Arc<Self>, method: &'static str, access: Access) -> Frame {
+        Frame {
+            activation: self.clone(),
+            turn: 0,
+            method,
+            access,
+            nested: false,
+            on_uncommitted: false,
+            dirty: false,
+            aborted: false,
+            extra: None,
+        }
+    }
+
+    fn deadline(&self, options: &CallOptions) -> Instant {
+        options.deadline.unwrap_or_else(|| Instant::now() + self.host.core.options.call_timeout)
+    }
+
+    fn name<M: Method>(&self, fault: Fault) -> Fault {
+        fault.of(&self.grain_id()).in_method(M::NAME)
+    }
+}
+
+fn gone() -> Fault {
+    Fault::not_executed(Cause::ActivationLost { reason: "it ended".to_owned() })
+}
+
+fn cell_expiry<M: Method>(cell: &Arc<CallCell<M>>) -> Weak<dyn Expire> {
+    Arc::downgrade(&(cell.clone() as Arc<dyn Expire>))
+}
+
+impl<M: Method> Queued for CallCell<M> {
+    fn is_queued(&self) -> bool {
+        CallCell::is_queued(self)
+    }
+}
+
+impl<M: Method> Expire for CallCell<M> {
+    fn expire(&self, now: Instant, fault: &dyn Fn() -> Fault) -> bool {
+        CallCell::expire(self, now, || fault().in_method(M::NAME))
+    }
+
+    fn deadline(&self) -> Instant {
+        CallCell::deadline(self)
+    }
+}
+
+/// Delivers a call's outcome to its cell. Dropped undelivered (its turn was cut off), it says so: every call ends.
+pub(super) struct Reply<G: Grain, M: Method> {
+    cell: Option<Arc<CallCell<M>>>,
+    activation: Weak<Activation<G>>,
+}
+
+impl<G: Grain, M: Method> Reply<G, M> {
+    fn new(cell: Arc<CallCell<M>>, activation: &Arc<Activation<G>>) -> Self {
+        Self { cell: Some(cell), activation: activation.me.clone() }
+    }
+
+    fn fault(&self, fault: Fault) -> Outcome<M> {
+        let named = match self.activation.upgrade() {
+            Some(activation) => fault.of(&activation.grain_id()),
+            None => fault,
+        };
+        Err(named.in_method(M::NAME).into())
+    }
+}
+
+impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
+    fn deliver(mut self, result: Result<Outcome<M>, Fault>) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(result.unwrap_or_else(|fault| self.fault(fault)));
+        }
+    }
+
+    fn expiry(&self) -> Option<Weak<dyn Expire>> {
+        self.cell.as_ref().map(cell_expiry)
+    }
+}
+
+impl<G: Grain, M: Method> Drop for Reply<G, M> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(self.fault(gone().after_start()));
+        }
+    }
+}
+
+/// A call in the queue. Dropped unrun, it says so: every call ends.
+struct CallJob<M: Method, B> {
+    cell: Arc<CallCell<M>>,
+    caller: Option<Arc<ChainNode>>,
+    wait: Option<WaitId>,
+    options: CallOptions,
+    body: PhantomData<fn(B)>,
+}
+
+impl<G, M, B> Job<G> for CallJob<M, B>
+where
+    G: Grain,
+    M: Method,
+    B: CallBody<G, M>,
+{
+    fn access(&self) -> Access {
+        B::ACCESS
+    }
+
+    fn is_live(&self) -> bool {
+        self.cell.is_queued()
+    }
+
+    fn caller(&self) -> Option<&Arc<ChainNode>> {
+        self.caller.as_ref()
+    }
+
+    fn wait(&self) -> Option<WaitId> {
+        self.wait
+    }
+
+    fn expire(&self) -> Option<Weak<dyn Expire>> {
+        Some(cell_expiry(&self.cell))
+    }
+
+    fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
+        if let Some(wait) = self.wait {
+            activation.host.core.graph.remove(wait);
+        }
+        let begun = if self.cell.deadline() <= Instant::now() { None } else { self.cell.begin() };
+        let Some(arguments) = begun else {
+            // Given up, or expired: it does not run.
+            let late = || Fault::not_executed(Cause::Timeout).of(&activation.grain_id()).in_method(M::NAME);
+            self.cell.expire(Instant::now(), late);
+            return activation.not_run(B::ACCESS, admitted);
+        };
+        let body = B::new(arguments, &activation.host, &activation.key, &self.options.request);
+        let mut frame = activation.frame(M::NAME, B::ACCESS, &self.options);
+        if self.caller.is_some() {
+            frame.extra().parent = self.caller.take();
+        }
+        let caller = cell_expiry(&self.cell);
+        let reply = Reply::new(self.cell.clone(), activation);
+        activation.run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
+            if let Some(cell) = &reply.cell {
+                cell.set_node(frame.detach());
+            }
+        });
+    }
+
+    fn fail(self: Box<Self>, fault: Fault) {
+        if self.cell.begin().is_some() {
+            self.cell.finish(Err(fault.in_method(M::NAME).into()));
+        }
+    }
+}
+
+impl<M: Method, B> Drop for CallJob<M, B> {
+    fn drop(&mut self) {
+        if self.cell.begin().is_some() {
+            self.cell.finish(Err(gone().in_method(M::NAME).into()));
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! From a turn's end to the storage and back: snapshots, commits, their answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
+use gristmill_grains::storage::Commit;
+use gristmill_grains::{Access, Cause, Fault, Grain, StorageError};
+
+use super::Activation;
+use super::gate::{Snapshot, rolled_back};
+use super::lifecycle::Loss;
+use super::mailbox::{Admitted, Expire, Job, Phase};
+use super::turn::{Body, Sink};
+use crate::committer::CommitOwner;
+use crate::events::SiloEvent;
+
+/// What a turn left to be written.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// For the commit that the turn's output waits for.
+    pub(super) records: Vec<Snapshot>,
+    /// `every` state is dirty: write it after this time.
+    pub(super) flush: Option<Duration>,
+}
+
+/// Which dirty fields are encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which<'a> {
+    /// Those of `turn` policy.
+    Turn,
+    /// Those of `turn` and `every` policy.
+    Due,
+    /// All.
+    All,
+    /// Those that the store has lost, dirty or not.
+    Named(usize, &'a [String]),
+}
+
+struct Encoder<'a, G: Grain> {
+    activation: &'a Activation<G>,
+    which: Which<'a>,
+    index: usize,
+    snapshots: Snapshots,
+    error: Option<String>,
+}
+
+impl<G: Grain> StateVisitor for Encoder<'_, G> {
+    fn field<S: StateField>(&mut self, spec: &'static StateSpec, field: &S) {
+        let slot = self.activation.host.slot_of[self.index];
+        self.index += 1;
+        let wanted = match (self.which, spec.policy) {
+            (Which::Named(of, names), _) => of == slot && names.iter().any(|name| name == spec.name),
+            _ if !field.is_dirty() => false,
+            (Which::Turn, Policy::Every(after)) => {
+                let flush = &mut self.snapshots.flush;
+                *flush = Some(flush.map_or(after, |earlier| earlier.min(after)));
+                false
+            }
+            (Which::All, _) | (_, Policy::Turn) | (Which::Due, Policy::Every(_)) => true,
+            (_, Policy::Manual | Policy::OnDeactivate) => false,
+        };
+        if wanted {
+            match field.snapshot() {
+                Ok(body) => self.snapshots.records.push(Snapshot { slot, record: spec.name, body }),
+                Err(error) => self.error = Some(format!("record {:?} cannot be encoded: {error}", spec.name)),
+            }
+        }
+    }
+}
+
+impl<G: Grain> Activation<G> {
+    /// Encodes what a turn changed under the `turn` policy.
+    pub(super) fn snapshot(&self, grain: &G) -> Result<Snapshots, Fault> {
+        if !grain.is_dirty() {
+            return Ok(Snapshots::default());
+        }
+        self.encode(grain, Which::Turn)
+    }
+
+    /// Encodes everything that changed.
+    pub(super) fn snapshot_all(&self, grain: &G) -> Result<Snapshots, Fault> {
+        self.encode(grain, Which::All)
+    }
+
+    fn encode(&self, grain: &G, which: Which<'_>) -> Result<Snapshots, Fault> {
+        let mut encoder = Encoder { activation: self, which, index: 0, snapshots: Snapshots::default(), error: None };
+        let visited = super::turn::guarded(|| grain.visit_states(&mut encoder));
+        match (visited, encoder.error) {
+            (Ok(()), None) => Ok(encoder.snapshots),
+            (Ok(()), Some(detail)) => Err(Fault::maybe_executed_with(Cause::Codec { detail })),
+            (Err(panic), _) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
+        }
+    }
+
+    /// Puts snapshots behind the gate and sends what can be sent.
+    pub(super) fn put(self: &Arc<Self>, snapshots: Vec<Snapshot>, gating: bool) {
+        let mut inner = self.inner.lock();
+        let Some(gate) = inner.gate.as_mut().filter(|_| !snapshots.is_empty()) else { return };
+        gate.put(snapshots, gating);
+        let commits = gate.sendable(&self.grain_id());
+        drop(inner);
+        self.submit(commits);
+    }
+
+    pub(super) fn submit(self: &Arc<Self>, commits: Vec<(usize, Commit)>) {
+        for (slot, commit) in commits {
+            self.host.committer_of(slot).submit(self.clone(), slot, commit);
+        }
+    }
+
+    /// Lets go what may go, in order, one thread at a time.
+    pub(super) fn release_held(&self) {
+        let mut first = true;
+        loop {
+            let mut inner = self.inner.lock();
+            let Some(item) = inner.gate.as_mut().and_then(|gate| gate.next_released(first)) else { return };
+            drop(inner);
+            first = false;
+            item.release();
+        }
+    }
+
+    /// Writes dirty `every` state after this time, unless that is on its way already.
+    pub(super) fn flush_after(self: &Arc<Self>, after: Duration) {
+        let mut inner = self.inner.lock();
+        if inner.phase == Phase::Active && !std::mem::replace(&mut inner.slow().flush_due, true) {
+            let activation = Arc::downgrade(self);
+            inner.slow().timers.task(&self.host.core, async move {
+                tokio::time::sleep(after).await;
+                if let Some(activation) = activation.upgrade() {
+                    activation.inner.lock().slow().flush_due = false;
+                    activation.enqueue_internal(Box::new(InternalJob(Flush(activation.clone()))));
+                }
+            });
+        }
+    }
+
+    /// The storage's process is another one: what it lacks of this grain is written again.
+    pub(crate) fn recheck(self: &Arc<Self>, storage: usize) {
+        let Some(slot) = self.host.slots.iter().position(|of| *of == storage) else { return };
+        self.enqueue_internal(Box::new(InternalJob(Recheck { activation: self.clone(), slot })));
+    }
+
+    /// A full mailbox does not keep the runtime's own turns out; a lost activation does not need them.
+    fn enqueue_internal(self: &Arc<Self>, job: Box<dyn Job<G>>) {
+        let mut inner = self.inner.lock();
+        if !matches!(inner.phase, Phase::Activating | Phase::Active) || inner.lost.is_some() {
+            return;
+        }
+        inner.slow().queue.push_back(job);
+        let work = inner.has_work();
+        drop(inner);
+        if work {
+            self.pump_later();
+        }
+    }
+
+    /// Opens the storage again with the activation's own fence and restores what it has lost.
+    async fn restore(self: &Arc<Self>, slot: usize, lost: Option<Commit>) -> Result<Vec<String>, Fault> {
+        let fence = {
+            let inner = self.inner.lock();
+            match inner.gate.as_ref() {
+                Some(gate) => gate.slots[slot].fence,
+                None => return Ok(Vec::new()),
+            }
+        };
+        let committer = self.host.committer_of(slot).clone();
+        let opened = loop {
+            match committer.storage.open(&self.grain_id(), fence).await {
+                Ok(opened) => break opened,
+                Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
+                Err(_) if self.lost_fault().is_some() => return Ok(Vec::new()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
+        let mut inner = self.inner.lock();
+        let Some(gate) = inner.gate.as_mut() else { return Ok(Vec::new()) };
+        let behind = gate.slots[slot].compare(&opened);
+        let again = lost.map(|commit| gate.slots[slot].again(commit));
+        drop(inner);
+        if !behind.is_empty() {
+            self.host.metrics.restored.fetch_add(1, Ordering::Relaxed);
+            let (grain, storage) = (self.grain_id(), committer.name.clone());
+            tracing::error!(%grain, storage, records = ?behind, "the storage lost acknowledged writes; restoring them");
+            self.host.core.event(SiloEvent::Restored { grain, storage, records: behind.clone() });
+        }
+        if let Some(again) = again {
+            committer.submit(self.clone(), slot, again);
+        }
+        Ok(behind)
+    }
+
+    pub(super) fn storage_fault(&self, slot: usize, error: &StorageError) -> Fault {
+        let cause = match error {
+            StorageError::Fenced { .. } => Cause::Fenced,
+            _ => Cause::Storage { storage: self.host.committer_of(slot).name.clone(), detail: error.to_string() },
+        };
+        Fault::maybe_executed_with(cause).of(&self.grain_id())
+    }
+}
+
+impl<G: Grain> CommitOwner for Activation<G> {
+    fn committed(self: Arc<Self>, slot: usize, commit: Commit, answer: Result<(), StorageError>) {
+        match answer {
+            Ok(()) => {
+                let mut inner = self.inner.lock();
+                let Some(gate) = inner.gate.as_mut() else { return };
+                gate.settle(slot, &commit);
+                let commits = gate.sendable(&self.grain_id());
+                drop(inner);
+                self.submit(commits);
+                self.release_held();
+            }
+            Err(error) if rolled_back(&commit, &error) => {
+                tracing::error!(grain = %self.grain_id(), %error, "the storage is behind what it acknowledged");
+                let activation = self.clone();
+                self.host.core.spawn_task(async move {
+                    match activation.restore(slot, Some(commit)).await {
+                        // The other records that are behind need the grain itself, in a turn.
+                        Ok(behind) if behind.len() > 1 => activation.recheck(activation.host.slots[slot]),
+                        Ok(_) => {}
+                        Err(fault) => activation.lose(fault, Loss::Now),
+                    }
+                });
+            }
+            Err(error) => {
+                let fault = self.storage_fault(slot, &error);
+                if matches!(error, StorageError::Fenced { .. }) {
+                    self.host.metrics.fenced.fetch_add(1, Ordering::Relaxed);
+                    self.host.core.check_superseded(self.host.slots[slot]);
+                }
+                tracing::error!(%fault, "a commit was refused; the activation is lost");
+                self.lose(fault, Loss::Now);
+            }
+        }
+    }
+}
+
+/// A turn of the runtime's own.
+struct InternalJob<B>(B);
+
+/// Where the result of such a turn goes: nowhere.
+pub(super) struct Nowhere;
+
+impl Sink<()> for Nowhere {
+    fn deliver(self, _: Result<(), Fault>) {}
+}
+
+impl<G: Grain, B: Body<G, Out = ()>> Job<G> for InternalJob<B> {
+    fn access(&self) -> Access {
+        B::ACCESS
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn caller(&self) -> Option<&Arc<gristmill_grains::turn::ChainNode>> {
+        None
+    }
+
+    fn wait(&self) -> Option<crate::graph::WaitId> {
+        None
+    }
+
+    fn expire(&self) -> Option<std::sync::Weak<dyn Expire>> {
+        None
+    }
+
+    fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
+        let frame = activation.bare_frame("(state)", B::ACCESS);
+        activation.run_turn(admitted, frame, self.0, Nowhere, None, |_, _| {});
+    }
+
+    fn fail(self: Box<Self>, _: Fault) {}
+
+    fn transfers(&self) -> bool {
+        false
+    }
+}
+
+/// Writes dirty `every` state.
+struct Flush<G: Grain>(Arc<Activation<G>>);
+
+impl<G: Grain> Body<G> for Flush<G> {
+    type Out = ();
+    const ACCESS: Access = Access::Shared;
+
+    async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
+        match self.0.encode(&grain, Which::Due) {
+            Ok(snapshots) => self.0.put(snapshots.records, false),
+            Err(fault) => self.0.lose(fault, Loss::AfterSettling),
+        }
+        (grain, ())
+    }
+}
+
+/// Writes again what the storage has lost. A read turn: no write turn may change what is compared.
+struct Recheck<G: Grain> {
+    activation: Arc<Activation<G>>,
+    slot: usize,
+}
+
+impl<G: Grain> Body<G> for Recheck<G> {
+    type Out = ();
+    const ACCESS: Access = Access::Shared;
+
+    async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
+        let Self { activation, slot } = self;
+        let settled = activation.inner.lock().gate.as_mut().and_then(|gate| gate.when_settled());
+        if let Some(settled) = settled {
+            let _ = settled.await; // an activation that is lost meanwhile restores nothing below
+        }
+        let result = match activation.restore(slot, None).await {
+            Ok(behind) if behind.is_empty() => Ok(()),
+            Ok(behind) => activation
+                .encode(&grain, Which::Named(slot, &behind))
+                .map(|snapshots| activation.put(snapshots.records, true)),
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = result {
+            activation.lose(fault, Loss::Now);
+        }
+        (grain, ())
+    }
+}

@@ -1,0 +1,276 @@
+//! The durable side of an activation: snapshots on their way to the storages, and the output held back for them.
+//!
+//! Every dirty turn gets a *generation*. A storage's slot has at most one commit in flight; a newer snapshot replaces an
+//! unsent older one. What leaves the activation waits in one queue, each item tagged with the generation it needs, and is
+//! released in order once every slot has settled that generation.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Weak;
+
+use bytes::Bytes;
+use gristmill_grains::Fault;
+use gristmill_grains::port::Outgoing;
+use gristmill_grains::storage::{Commit, Fence, Opened, RecordWrite, WriteId};
+use gristmill_grains::{GrainId, StorageError};
+use tokio::sync::oneshot;
+
+use super::mailbox::Expire;
+
+/// Something that leaves the activation once it is durable.
+pub(crate) trait Held: Send {
+    fn release(self: Box<Self>);
+    fn fail(self: Box<Self>, fault: &Fault);
+    /// What ends when its deadline passes, though it is held back.
+    fn expiry(&self) -> Option<Weak<dyn Expire>> {
+        None
+    }
+}
+
+/// A one-way send; it does not leave if its turn is not kept.
+pub(crate) struct HeldSend(pub(crate) Box<dyn Outgoing>);
+
+impl Held for HeldSend {
+    fn release(self: Box<Self>) {
+        self.0.leave();
+    }
+
+    fn fail(self: Box<Self>, _: &Fault) {}
+}
+
+/// Somebody who waits until everything so far is durable.
+pub(crate) struct HeldSignal(pub(crate) oneshot::Sender<Result<(), Fault>>);
+
+impl Held for HeldSignal {
+    fn release(self: Box<Self>) {
+        let _ = self.0.send(Ok(())); // whoever waited may have gone
+    }
+
+    fn fail(self: Box<Self>, fault: &Fault) {
+        let _ = self.0.send(Err(fault.clone()));
+    }
+}
+
+/// An encoded record.
+pub(crate) struct Snapshot {
+    pub(crate) slot: usize,
+    pub(crate) record: &'static str,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// The records of one grain in one storage.
+pub(crate) struct Slot {
+    /// The storage's place in the silo.
+    pub(crate) storage: usize,
+    pub(crate) fence: Fence,
+    /// The version of each record as this activation knows it: it only grows.
+    pub(crate) versions: BTreeMap<String, u64>,
+    /// The version the store has, where it is another: it lost its tail.
+    behind: BTreeMap<String, u64>,
+    next_write: u64,
+    /// The oldest generation of the commit in flight; `None` inside: nobody waits for it.
+    in_flight: Option<Option<u64>>,
+    pending: BTreeMap<&'static str, Option<Bytes>>,
+    pending_since: Option<u64>,
+}
+
+impl Slot {
+    pub(crate) fn new(storage: usize, fence: Fence, versions: BTreeMap<String, u64>) -> Self {
+        Self {
+            storage,
+            fence,
+            versions,
+            behind: BTreeMap::new(),
+            next_write: 1,
+            in_flight: None,
+            pending: BTreeMap::new(),
+            pending_since: None,
+        }
+    }
+
+    /// What the store held when it was opened again: what it lacks of what this activation wrote. Gives the names of the
+    /// records that are behind.
+    pub(crate) fn compare(&mut self, opened: &Opened) -> Vec<String> {
+        let stored = |name: &String| opened.records.iter().find(|record| record.name == *name).map_or(0, |r| r.version);
+        self.behind = self.versions.keys().map(|name| (name.clone(), stored(name))).collect();
+        self.behind.retain(|name, stored| *stored < self.versions.get(name).copied().unwrap_or(0));
+        self.behind.keys().cloned().collect()
+    }
+
+    fn write(&self, name: String, body: Option<Bytes>) -> RecordWrite {
+        let known = self.versions.get(&name).copied().unwrap_or(0);
+        let expect = self.behind.get(&name).copied().unwrap_or(known);
+        RecordWrite { name, expect, version: known + 1, body }
+    }
+
+    /// The commit in flight, made anew for what the store has now.
+    pub(crate) fn again(&mut self, commit: Commit) -> Commit {
+        let records = commit.records.into_iter().map(|record| self.write(record.name, record.body)).collect();
+        let write = WriteId(self.next_write);
+        self.next_write += 1;
+        Commit { write, records, ..commit }
+    }
+
+    /// The oldest generation that is not durable here.
+    fn unsettled(&self) -> Option<u64> {
+        self.in_flight.flatten().or(self.pending_since)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.in_flight.is_none() && self.pending.is_empty()
+    }
+}
+
+/// Bounds on what may be uncommitted in one activation.
+const MAX_UNCOMMITTED_TURNS: u64 = 1_000;
+const MAX_UNCOMMITTED_BYTES: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub(crate) struct Gate {
+    pub(crate) slots: Vec<Slot>,
+    generation: u64,
+    held: VecDeque<(u64, Box<dyn Held>)>,
+    /// Is a thread letting items go? Then others queue behind them.
+    releasing: bool,
+    /// Of the snapshots that are pending or in flight.
+    bytes: usize,
+    /// Bytes of the largest snapshot so far, for the memory budget.
+    pub(crate) state_bytes: usize,
+    /// Waits until nothing is on its way.
+    on_settled: Vec<oneshot::Sender<()>>,
+}
+
+impl Gate {
+    /// May output pass without waiting?
+    pub(crate) fn is_open(&self) -> bool {
+        self.held.is_empty() && !self.releasing && self.unsettled().is_none()
+    }
+
+    /// Is nothing on its way to a storage?
+    pub(crate) fn is_settled(&self) -> bool {
+        self.held.is_empty() && !self.releasing && self.slots.iter().all(Slot::is_settled)
+    }
+
+    /// Ends when nothing is on its way any more, or the activation is lost.
+    pub(crate) fn when_settled(&mut self) -> Option<oneshot::Receiver<()>> {
+        if self.is_settled() {
+            return None;
+        }
+        let (settled, wait) = oneshot::channel();
+        self.on_settled.push(settled);
+        Some(wait)
+    }
+
+    /// Tells whoever waited, if nothing is on its way.
+    fn tell_settled(&mut self) {
+        if self.is_settled() {
+            for settled in self.on_settled.drain(..) {
+                let _ = settled.send(()); // whoever waited may have gone
+            }
+        }
+    }
+
+    /// What is held back.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &dyn Held> {
+        self.held.iter().map(|(_, held)| &**held)
+    }
+
+    /// Is as much uncommitted as may be?
+    pub(crate) fn is_full(&self) -> bool {
+        let turns = self.unsettled().map_or(0, |unsettled| self.generation - unsettled + 1);
+        // One snapshot in flight and one behind it are the least a grain of any size needs.
+        turns >= MAX_UNCOMMITTED_TURNS || self.bytes >= MAX_UNCOMMITTED_BYTES.max(3 * self.state_bytes)
+    }
+
+    /// The oldest generation that is not durable everywhere.
+    fn unsettled(&self) -> Option<u64> {
+        self.slots.iter().filter_map(Slot::unsettled).min()
+    }
+
+    /// Takes a dirty turn's snapshots. `gating`: output of this and later turns waits for them.
+    pub(crate) fn put(&mut self, snapshots: Vec<Snapshot>, gating: bool) {
+        if gating {
+            self.generation += 1;
+        }
+        for snapshot in snapshots {
+            let size = snapshot.body.as_ref().map_or(0, Bytes::len);
+            self.bytes += size;
+            self.state_bytes = self.state_bytes.max(size);
+            let slot = &mut self.slots[snapshot.slot];
+            if let Some(Some(replaced)) = slot.pending.insert(snapshot.record, snapshot.body) {
+                self.bytes = self.bytes.saturating_sub(replaced.len());
+            }
+            if gating {
+                slot.pending_since.get_or_insert(self.generation);
+            }
+        }
+    }
+
+    /// Holds an item back for everything put so far.
+    pub(crate) fn hold(&mut self, item: Box<dyn Held>) {
+        self.held.push_back((self.generation, item));
+    }
+
+    /// Commits that can be sent now: those of slots with something pending and nothing in flight.
+    pub(crate) fn sendable(&mut self, grain: &GrainId) -> Vec<(usize, Commit)> {
+        let mut commits = Vec::new();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if slot.in_flight.is_some() || slot.pending.is_empty() {
+                continue;
+            }
+            slot.in_flight = Some(slot.pending_since.take());
+            let pending = std::mem::take(&mut slot.pending);
+            let records = pending.into_iter().map(|(name, body)| slot.write(name.to_owned(), body)).collect();
+            let write = WriteId(slot.next_write);
+            slot.next_write += 1;
+            commits.push((number, Commit { grain: grain.clone(), fence: slot.fence, write, records }));
+        }
+        commits
+    }
+
+    /// A commit of this slot is durable.
+    pub(crate) fn settle(&mut self, number: usize, commit: &Commit) {
+        let slot = &mut self.slots[number];
+        slot.in_flight = None;
+        for record in &commit.records {
+            self.bytes = self.bytes.saturating_sub(record.body.as_ref().map_or(0, Bytes::len));
+            slot.versions.insert(record.name.clone(), record.version);
+            slot.behind.remove(&record.name);
+        }
+    }
+
+    /// The next item that may leave. After `Some`, ask again once it has left; `None` ends the releasing.
+    pub(crate) fn next_released(&mut self, first: bool) -> Option<Box<dyn Held>> {
+        if first && self.releasing {
+            return None; // the thread that is at it will see what we made leavable
+        }
+        let unsettled = self.unsettled().unwrap_or(u64::MAX);
+        self.releasing = self.held.front().is_some_and(|(generation, _)| *generation < unsettled);
+        if self.releasing {
+            return self.held.pop_front().map(|(_, item)| item);
+        }
+        self.tell_settled();
+        None
+    }
+
+    /// The activation is lost: nothing of it will be durable any more.
+    pub(crate) fn give_up(&mut self) -> Vec<Box<dyn Held>> {
+        for slot in &mut self.slots {
+            slot.pending.clear();
+            slot.pending_since = None;
+            slot.in_flight = None;
+        }
+        let held = self.held.drain(..).map(|(_, item)| item).collect();
+        self.tell_settled();
+        held
+    }
+}
+
+/// Did the store lose its tail? It refuses with an answer that only an older state of the same owner's can give.
+pub(crate) fn rolled_back(commit: &Commit, error: &StorageError) -> bool {
+    match error {
+        StorageError::Fenced { seen: None } => true,
+        StorageError::Fenced { seen: Some(seen) } => seen.epoch < commit.fence.epoch,
+        StorageError::Conflict { expected, found, .. } => found < expected,
+        _ => false,
+    }
+}

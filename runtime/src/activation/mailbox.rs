@@ -1,0 +1,395 @@
+//! Admission: `&self` turns beside each other, `&mut self` turns alone, first come first served.
+//!
+//! An idle grain is an `Arc<G>` at rest in `Inner::held`: it has no task and no channel. A write turn takes the only
+//! `Arc`, a read turn clones it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use gristmill_grains::turn::{ChainNode, TurnId};
+use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Activation;
+use super::gate::Gate;
+use super::timers::Timers;
+use crate::graph::WaitId;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// State is being loaded, `on_activate` runs.
+    Activating,
+    /// Turns run.
+    Active,
+    /// No turn begins any more: it is lost, or `on_deactivate` runs, or its commits settle.
+    Closing,
+    /// Activation failed; calls fail until the back-off is over.
+    Failed,
+    /// Out of the catalog. Whoever still holds it looks the grain up again.
+    Dead,
+}
+
+/// Something that waits for its turn.
+pub(crate) trait Job<G: Grain>: Send {
+    fn access(&self) -> Access;
+    /// Does somebody still want it? A call that was given up never runs.
+    fn is_live(&self) -> bool;
+    fn caller(&self) -> Option<&Arc<ChainNode>>;
+    fn wait(&self) -> Option<WaitId>;
+    /// Ends it when its deadline passes.
+    fn expire(&self) -> Option<Weak<dyn Expire>>;
+    fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>);
+    fn fail(self: Box<Self>, fault: Fault);
+    /// Does it go on to the next activation when this one ends?
+    fn transfers(&self) -> bool {
+        true
+    }
+}
+
+/// A call that ends when its deadline passes.
+pub(crate) trait Expire: Send + Sync {
+    /// Ends it if its deadline passed; says whether it is over.
+    fn expire(&self, now: Instant, fault: &dyn Fn() -> Fault) -> bool;
+    fn deadline(&self) -> Instant;
+}
+
+/// The right to run one turn.
+pub(crate) struct Admitted<G> {
+    pub(crate) grain: Arc<G>,
+    pub(crate) turn: TurnId,
+    /// Earlier turns' changes are not durable yet.
+    pub(crate) on_uncommitted: bool,
+}
+
+pub(crate) enum Admit<G> {
+    Run(Admitted<G>),
+    Wait,
+    Refuse(Fault),
+    /// Look the grain up again.
+    Gone,
+}
+
+/// A turn that others may wait for: it runs on its own task, or waits itself.
+pub(crate) struct Running {
+    pub(crate) turn: TurnId,
+    pub(crate) access: Access,
+    /// What only a turn on its own task has.
+    pub(crate) task: Option<RunningTask>,
+}
+
+pub(crate) struct RunningTask {
+    pub(crate) node: Arc<ChainNode>,
+    pub(crate) since: Instant,
+    pub(crate) caller: Option<Weak<dyn Expire>>,
+    pub(crate) abort: Option<AbortHandle>,
+    pub(crate) reported: bool,
+}
+
+pub(crate) struct Inner<G: Grain> {
+    pub(crate) phase: Phase,
+    /// The `&mut self` turn (or lifecycle hook) that runs; 0 = none.
+    pub(crate) writer: TurnId,
+    /// `&self` turns that run.
+    pub(crate) readers: u32,
+    /// Does the sweeper look at it?
+    pub(crate) watched: bool,
+    /// Calls since the collector last looked.
+    pub(crate) calls: u32,
+    pub(crate) held: Option<Arc<G>>,
+    pub(crate) lost: Option<Fault>,
+    /// Only grains with durable state have one.
+    pub(crate) gate: Option<Box<Gate>>,
+    slow: Option<Box<Slow<G>>>,
+}
+
+/// What a grain has once it was contended, awaited, or given a timer.
+pub(crate) struct Slow<G: Grain> {
+    pub(crate) queue: VecDeque<Box<dyn Job<G>>>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) close: Option<DeactivationReason>,
+    pub(crate) retired: bool,
+    pub(crate) keep_until: Option<Instant>,
+    pub(crate) timers: Timers,
+    /// `every` state waits to be flushed.
+    pub(crate) flush_due: bool,
+    pub(crate) failed_until: Option<Instant>,
+    pub(crate) failures: u32,
+}
+
+impl<G: Grain> Default for Slow<G> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            running: Vec::new(),
+            close: None,
+            retired: false,
+            keep_until: None,
+            timers: Timers::default(),
+            flush_due: false,
+            failed_until: None,
+            failures: 0,
+        }
+    }
+}
+
+impl<G: Grain> Inner<G> {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Activating,
+            writer: 0,
+            readers: 0,
+            watched: false,
+            calls: 0,
+            held: None,
+            lost: None,
+            gate: None,
+            slow: None,
+        }
+    }
+
+    pub(crate) fn slow(&mut self) -> &mut Slow<G> {
+        self.slow.get_or_insert_default()
+    }
+
+    pub(crate) fn slow_ref(&self) -> Option<&Slow<G>> {
+        self.slow.as_deref()
+    }
+
+    pub(crate) fn has_queue(&self) -> bool {
+        self.slow.as_ref().is_some_and(|slow| !slow.queue.is_empty())
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.writer == 0 && self.readers == 0 && !self.has_queue()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.slow.as_ref().is_some_and(|slow| slow.close.is_some())
+    }
+
+    /// Is there something for [`Activation::pump`] to do?
+    pub(crate) fn has_work(&self) -> bool {
+        (self.has_queue() || self.is_closing()) && self.phase == Phase::Active && self.writer == 0
+    }
+
+    /// Takes the grain for a turn that the rules let in.
+    fn admit(&mut self, access: Access, turn: TurnId) -> Option<Admitted<G>> {
+        if self.phase != Phase::Active || self.writer != 0 || (access == Access::Exclusive && self.readers != 0) {
+            return None;
+        }
+        let grain = match access {
+            Access::Exclusive => {
+                self.writer = turn;
+                self.held.take()
+            }
+            Access::Shared => {
+                self.readers += 1;
+                self.held.clone()
+            }
+        };
+        self.calls = self.calls.wrapping_add(1);
+        let on_uncommitted = self.gate.as_ref().is_some_and(|gate| !gate.is_open());
+        Some(Admitted { grain: grain.expect("an admitting activation holds its grain"), turn, on_uncommitted })
+    }
+
+    /// Does a running read of this activation wait for the caller? Then its read passes waiting writes: they wait for
+    /// that read, which waits for this one.
+    fn read_awaits(&self, caller: Option<&Arc<ChainNode>>) -> bool {
+        let (Some(slow), Some(caller)) = (&self.slow, caller) else { return false };
+        caller.waiting().any(|node| {
+            slow.running.iter().any(|running| running.turn == node.turn && running.access == Access::Shared)
+        })
+    }
+}
+
+enum Next<G: Grain> {
+    Run(Box<dyn Job<G>>, Admitted<G>),
+    Refuse(Box<dyn Job<G>>, Fault),
+    Close(DeactivationReason),
+    Nothing,
+}
+
+/// How many queued turns one finished turn runs on its caller's task, before it leaves them to a task of their own.
+const PUMP_BUDGET: u32 = 32;
+
+impl<G: Grain> Activation<G> {
+    /// Lets a turn in if nobody is before it.
+    pub(crate) fn try_admit(&self, access: Access, turn: TurnId) -> Admit<G> {
+        let mut inner = self.inner.lock();
+        match inner.phase {
+            Phase::Active => {}
+            Phase::Dead => return Admit::Gone,
+            Phase::Failed => return self.failed(&mut inner),
+            Phase::Activating | Phase::Closing => return Admit::Wait,
+        }
+        if inner.has_queue() || inner.is_closing() {
+            return Admit::Wait;
+        }
+        if access == Access::Exclusive
+            && let Some(fault) = self.refuses_writes(&inner)
+        {
+            return Admit::Refuse(fault);
+        }
+        match inner.admit(access, turn) {
+            Some(admitted) => {
+                self.last_used.store(self.host.core.coarse_now(), Ordering::Relaxed);
+                Admit::Run(admitted)
+            }
+            None => Admit::Wait,
+        }
+    }
+
+    /// A turn that might write is refused before it runs while its commit could not be sent.
+    fn refuses_writes(&self, inner: &Inner<G>) -> Option<Fault> {
+        let gate = inner.gate.as_ref()?;
+        if !self.host.gates {
+            return None;
+        }
+        let storage = |detail: &str, slot: &super::gate::Slot| Cause::Storage {
+            storage: self.host.core.storages[slot.storage].name.clone(),
+            detail: detail.to_owned(),
+        };
+        for slot in &gate.slots {
+            if self.host.core.storages[slot.storage].is_down() {
+                return Some(Fault::not_executed(storage("it is down; the call was not run", slot)));
+            }
+            if gate.is_full() {
+                return Some(Fault::not_executed(storage("too many of the grain's turns wait to be committed", slot)));
+            }
+        }
+        None
+    }
+
+    fn failed(&self, inner: &mut Inner<G>) -> Admit<G> {
+        let until = inner.slow_ref().and_then(|slow| slow.failed_until);
+        match (until, &inner.lost) {
+            (Some(until), Some(fault)) if Instant::now() < until => Admit::Refuse(fault.clone()),
+            _ => Admit::Gone,
+        }
+    }
+
+    /// Puts a job into the queue. `Err` gives it back: the activation is gone, look the grain up again; or, with a fault,
+    /// it is refused.
+    #[expect(clippy::type_complexity, reason = "the job goes back to whoever still has its arguments")]
+    pub(crate) fn enqueue(self: &Arc<Self>, job: Box<dyn Job<G>>) -> Result<(), (Box<dyn Job<G>>, Option<Fault>)> {
+        let mut inner = self.inner.lock();
+        match inner.phase {
+            Phase::Activating | Phase::Active | Phase::Closing => {}
+            Phase::Dead => return Err((job, None)),
+            Phase::Failed => {
+                return Err(match self.failed(&mut inner) {
+                    Admit::Refuse(fault) => (job, Some(fault)),
+                    _ => (job, None),
+                });
+            }
+        }
+        let limit = self.host.options.mailbox;
+        let passes = job.access() == Access::Shared && inner.read_awaits(job.caller());
+        let slow = inner.slow();
+        if slow.queue.len() >= limit {
+            slow.queue.retain(|job| job.is_live());
+            if slow.queue.len() >= limit {
+                return Err((job, Some(Fault::not_executed(Cause::Overloaded { limit }))));
+            }
+        }
+        if passes {
+            slow.queue.push_front(job)
+        } else {
+            slow.queue.push_back(job)
+        }
+        let watch = !std::mem::replace(&mut inner.watched, true);
+        let work = inner.has_work();
+        drop(inner);
+        if watch {
+            self.watch();
+        }
+        if work {
+            self.pump_later();
+        }
+        Ok(())
+    }
+
+    /// Runs what may run now, on this task.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        for _ in 0..PUMP_BUDGET {
+            match self.next() {
+                Next::Run(job, admitted) => job.run(self, admitted),
+                Next::Refuse(job, fault) => job.fail(fault),
+                Next::Close(reason) => return self.begin_close(reason),
+                Next::Nothing => return,
+            }
+        }
+        self.pump_later();
+    }
+
+    pub(crate) fn pump_later(self: &Arc<Self>) {
+        let activation = self.clone();
+        self.host.core.spawn_task(async move { activation.pump() });
+    }
+
+    fn next(&self) -> Next<G> {
+        let mut dead = Vec::new(); // dropped after the lock: they hold user values
+        let mut inner = self.inner.lock();
+        loop {
+            if inner.phase != Phase::Active {
+                return Next::Nothing;
+            }
+            if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
+                return if inner.writer == 0 && inner.readers == 0 { Next::Close(reason) } else { Next::Nothing };
+            }
+            let Some(job) = inner.slow().queue.pop_front() else { return Next::Nothing };
+            if !job.is_live() {
+                dead.push(job);
+                continue;
+            }
+            if job.access() == Access::Exclusive
+                && inner.writer == 0
+                && inner.readers == 0
+                && let Some(fault) = self.refuses_writes(&inner)
+            {
+                return Next::Refuse(job, fault);
+            }
+            return match inner.admit(job.access(), super::turn::next_turn_id()) {
+                Some(admitted) => {
+                    self.last_used.store(self.host.core.coarse_now(), Ordering::Relaxed);
+                    Next::Run(job, admitted)
+                }
+                None => {
+                    inner.slow().queue.push_front(job);
+                    Next::Nothing
+                }
+            };
+        }
+    }
+
+    /// Ends a turn's hold on the grain. `grain`: to put back, unless the turn lost it. Says whether there is work.
+    pub(super) fn release(&self, inner: &mut Inner<G>, access: Access, turn: TurnId, grain: Option<Arc<G>>) -> bool {
+        match access {
+            Access::Exclusive => {
+                inner.writer = 0;
+                if inner.phase == Phase::Active {
+                    inner.held = grain;
+                }
+            }
+            Access::Shared => {
+                // Before the count: the next write must find itself the only owner.
+                drop(grain);
+                inner.readers -= 1;
+            }
+        }
+        if let Some(slow) = &mut inner.slow {
+            slow.running.retain(|running| running.turn != turn);
+        }
+        inner.has_work()
+    }
+}
+
+impl<G: Grain> Activation<G> {
+    /// A turn that was let in and then had nothing to run.
+    pub(super) fn not_run(self: &Arc<Self>, access: Access, admitted: Admitted<G>) {
+        let mut inner = self.inner.lock();
+        self.release(&mut inner, access, admitted.turn, Some(admitted.grain));
+    }
+}

@@ -1,0 +1,78 @@
+//! One life of a grain in memory.
+//!
+//! - [`mailbox`]: who may run now, who waits.
+//! - [`turn`]: running a turn, here or on a task of its own, and ending it.
+//! - [`call`]: awaited and one-way calls as turns.
+//! - [`gate`]: what waits for a commit; [`commit`]: the commits.
+//! - [`lifecycle`]: beginning and ending; [`timers`]; [`port`]: what the grain's own code sees.
+//! - [`sweep`]: deadlines, stuck turns; [`idle`]: collection.
+
+pub(crate) mod call;
+mod commit;
+pub(crate) mod gate;
+mod idle;
+pub(crate) mod lifecycle;
+pub(crate) mod mailbox;
+mod port;
+mod sweep;
+mod timers;
+pub(crate) mod turn;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use gristmill_grains::{ActivationId, Fault, Grain, GrainId, GrainKey};
+use parking_lot::Mutex;
+
+use crate::host::TypeHost;
+use mailbox::Inner;
+
+/// One life of a grain in memory. The catalog holds it; turns and commits under way keep it alive.
+pub(crate) struct Activation<G: Grain> {
+    me: Weak<Self>,
+    pub(crate) host: Arc<TypeHost<G>>,
+    pub(crate) key: G::Key,
+    /// The key's hash, for the catalog.
+    pub(crate) hash: u64,
+    pub(crate) id: ActivationId,
+    /// Is `Inner::lost` set?
+    mute: AtomicBool,
+    /// The collector's clock when it was last called.
+    last_used: AtomicU32,
+    inner: Mutex<Inner<G>>,
+}
+
+impl<G: Grain> Activation<G> {
+    pub(crate) fn new(host: &Arc<TypeHost<G>>, key: G::Key, hash: u64) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            host: host.clone(),
+            key,
+            hash,
+            id: host.core.next_activation_id(),
+            mute: AtomicBool::new(false),
+            last_used: AtomicU32::new(host.core.coarse_now()),
+            inner: Mutex::new(Inner::new()),
+        })
+    }
+
+    pub(crate) fn grain_id(&self) -> GrainId {
+        GrainId::new(self.host.grain_type.clone(), self.key.to_text())
+    }
+
+    fn arc(&self) -> Arc<Self> {
+        // Whoever calls a method holds an `Arc` of it.
+        match self.me.upgrade() {
+            Some(me) => me,
+            None => unreachable!("an activation is used only through its Arc"),
+        }
+    }
+
+    /// Why the activation may do nothing more, if it may not.
+    fn lost_fault(&self) -> Option<Fault> {
+        if !self.mute.load(Ordering::Acquire) {
+            return None;
+        }
+        self.inner.lock().lost.clone()
+    }
+}

@@ -1,0 +1,83 @@
+//! Deadlines and stuck turns of one activation, looked at every 100 ms while it has any.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use gristmill_grains::{Cause, Fault, Grain};
+use tokio::time::Instant;
+
+use super::Activation;
+use super::lifecycle::Loss;
+use super::mailbox::Expire;
+use crate::events::SiloEvent;
+use crate::sweeper::Swept;
+
+/// A turn of a lost activation is dropped at its next await this long after its caller's deadline.
+const MUTE_GRACE: Duration = Duration::from_secs(5);
+
+impl<G: Grain> Activation<G> {
+    /// Has the sweeper look at this activation from now on.
+    pub(super) fn watch(self: &Arc<Self>) {
+        self.host.core.sweeper.add(self.me.clone());
+    }
+}
+
+impl<G: Grain> Swept for Activation<G> {
+    fn sweep(self: Arc<Self>, now: Instant) -> bool {
+        let options = &self.host.options;
+        let stuck_after = self.host.core.options.stuck_after;
+        let mut due: Vec<Weak<dyn Expire>> = Vec::new();
+        let mut stuck = Vec::new();
+        let mut over_limit = None;
+        let mut busy = None;
+
+        let mut inner = self.inner.lock();
+        let lost = inner.lost.is_some();
+        due.extend(inner.gate.iter().flat_map(|gate| gate.held()).filter_map(|held| held.expiry()));
+        let mut keep = !due.is_empty();
+        if let Some(slow) = inner.slow_ref() {
+            keep |= !slow.queue.is_empty();
+            due.extend(slow.queue.iter().filter_map(|job| job.expire()));
+        }
+        for running in &mut inner.slow().running {
+            let Some(task) = &mut running.task else { continue };
+            keep = true;
+            let (age, method) = (now - task.since, task.node.link.method.clone());
+            busy.get_or_insert_with(|| format!("{method} has been running for {age:.1?}"));
+            if let Some(caller) = &task.caller {
+                due.push(caller.clone());
+            }
+            if age >= stuck_after && !std::mem::replace(&mut task.reported, true) {
+                let chain: Vec<_> = task.node.waiting().map(|node| node.link.clone()).collect();
+                stuck.push(SiloEvent::StuckTurn { chain, running_for: age });
+            }
+            if age >= options.turn_limit {
+                over_limit.get_or_insert((method, age));
+            }
+            let caller = task.caller.as_ref().and_then(Weak::upgrade);
+            let deadline = caller.map_or(task.since + options.turn_limit, |caller| caller.deadline());
+            if lost && now >= deadline + MUTE_GRACE {
+                task.abort.take().inspect(|abort| abort.abort());
+            }
+        }
+        inner.watched = keep;
+        drop(inner);
+
+        let detail = busy.unwrap_or_else(|| "the call was queued".to_owned());
+        let fault = || Fault::not_executed(Cause::Timeout).of(&self.grain_id()).detailed(detail.clone());
+        for waiting in due.iter().filter_map(Weak::upgrade) {
+            waiting.expire(now, &fault);
+        }
+        for event in stuck {
+            tracing::warn!(%event, "a turn is stuck");
+            self.host.core.event(event);
+        }
+        if let Some((method, age)) = over_limit.filter(|_| !lost) {
+            let reason = format!("{method} ran for {age:.1?}, the limit is {:?}", options.turn_limit);
+            let fault = Fault::maybe_executed_with(Cause::ActivationLost { reason });
+            // The running turn keeps the old value; a successor may start beside it.
+            self.lose(fault, Loss::AfterSettling);
+        }
+        keep
+    }
+}

@@ -1,0 +1,320 @@
+//! Describing a silo and starting it.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use gristmill_cluster::LocalDirectory;
+use gristmill_grains::filter::CallFilter;
+use gristmill_grains::port::Binding;
+use gristmill_grains::storage::GrainStorage;
+use gristmill_grains::{Grain, GrainOptions, StorageError};
+use gristmill_storage::MemoryStorage;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+use crate::committer::{Committer, LANES};
+use crate::core::Core;
+use crate::graph::WaitGraph;
+use crate::host::{AnyHost, BoundInterface, Methods, TypeHost};
+use crate::keeper::{self, KeeperGrain};
+use crate::options::SiloOptions;
+use crate::services::{Service, Services};
+use crate::silo::Silo;
+use crate::sweeper::Sweeper;
+use crate::{collector, monitor};
+
+/// Why a silo did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A grain type cannot be hosted as it is declared.
+    #[error("grain type {grain_type:?}: {reason}")]
+    Grain {
+        /// The type's wire name.
+        grain_type: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An option cannot be.
+    #[error("silo option: {0}")]
+    Option(String),
+    /// A storage does not answer, or is not fit to be used.
+    #[error("storage {name:?}: {error}")]
+    Storage {
+        /// The storage's name in the silo.
+        name: String,
+        /// What it said.
+        #[source]
+        error: StorageError,
+    },
+    /// The silo's services did not start.
+    #[error("the silo's services did not start: {0}")]
+    Services(String),
+    /// There is no tokio runtime here.
+    #[error("a silo starts inside a tokio runtime, and its grains run on it")]
+    NoRuntime,
+    /// This build cannot contain panics.
+    #[error("built with panic = \"abort\": a panic in one grain would end the silo; build with panic = \"unwind\"")]
+    PanicAbort,
+}
+
+type Register = Box<dyn FnOnce(&Arc<Core>, &[Arc<dyn CallFilter>]) -> Result<Registered, StartError> + Send>;
+
+struct Registered {
+    host: Arc<dyn AnyHost>,
+    interfaces: Vec<BoundInterface>,
+}
+
+/// Describes a silo. See [`Silo::builder`].
+#[derive(Default)]
+#[must_use = "a silo runs once it is started"]
+pub struct SiloBuilder {
+    options: SiloOptions,
+    storages: Vec<(String, Arc<dyn GrainStorage>)>,
+    services: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    incoming: Vec<Arc<dyn CallFilter>>,
+    outgoing: Vec<Arc<dyn CallFilter>>,
+    grains: Vec<Register>,
+}
+
+impl SiloBuilder {
+    /// All options at once.
+    pub fn options(mut self, options: SiloOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The deadline of calls that state none. Default 30 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.options.call_timeout = timeout;
+        self
+    }
+
+    /// The seed of the silo's ids and random choices, for replays.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// A storage, under the name that `#[state(storage = "..")]` says (`default` when it says none).
+    pub fn storage(self, name: impl Into<String>, storage: impl GrainStorage) -> Self {
+        self.shared_storage(name, Arc::new(storage))
+    }
+
+    /// [`storage`](Self::storage), for one that somebody else holds as well.
+    pub fn shared_storage(mut self, name: impl Into<String>, storage: Arc<dyn GrainStorage>) -> Self {
+        self.storages.push((name.into(), storage));
+        self
+    }
+
+    /// A service for grains: a field `#[service] config: Arc<Config>` gets it.
+    pub fn service<T: Any + Send + Sync>(mut self, service: impl Into<Arc<T>>) -> Self {
+        self.services.insert(TypeId::of::<T>(), service.into());
+        self
+    }
+
+    /// Code inside every call to the silo's grains, in the order of registration.
+    pub fn incoming(mut self, filter: impl CallFilter) -> Self {
+        self.incoming.push(Arc::new(filter));
+        self
+    }
+
+    /// Code around every call made through the silo's references, in the order of registration.
+    pub fn outgoing(mut self, filter: impl CallFilter) -> Self {
+        self.outgoing.push(Arc::new(filter));
+        self
+    }
+
+    /// Hosts a grain type.
+    pub fn grain<G: Grain>(self) -> Self {
+        self.grain_with::<G>(|_| {})
+    }
+
+    /// Hosts a grain type with other options than its `#[grain(..)]` attribute says.
+    pub fn grain_with<G: Grain>(mut self, configure: impl FnOnce(&mut GrainSetup) + Send + 'static) -> Self {
+        self.grains.push(Box::new(move |core, incoming| {
+            let mut setup = GrainSetup { options: G::options(), incoming: incoming.to_vec() };
+            configure(&mut setup);
+            register::<G>(core, setup)
+        }));
+        self
+    }
+
+    /// Starts the silo on the tokio runtime this is called in.
+    ///
+    /// # Errors
+    /// A contradiction in what was described, or a storage that does not answer within `activation_timeout`.
+    pub async fn start(mut self) -> Result<Silo, StartError> {
+        if cfg!(panic = "abort") {
+            return Err(StartError::PanicAbort);
+        }
+        let handle = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        self.options.validate().map_err(StartError::Option)?;
+        self.name_storages()?;
+        let (runs, floor) = self.begin_runs().await?;
+        let seed = self.options.seed.unwrap_or_else(os_seed);
+        let committers = self.storages.into_iter().map(|(name, storage)| Arc::new(Committer::new(name, storage)));
+        let core = Arc::new_cyclic(|me| Core {
+            me: me.clone(),
+            handle,
+            options: self.options,
+            directory: Arc::new(LocalDirectory::new(floor)),
+            storages: committers.collect(),
+            runs,
+            services: self.services,
+            outgoing: self.outgoing,
+            hosts: RwLock::default(),
+            bindings: RwLock::default(),
+            wire: RwLock::default(),
+            graph: WaitGraph::default(),
+            sweeper: Sweeper::default(),
+            rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+            clock: AtomicU32::new(0),
+            lost_sends: AtomicU64::new(0),
+            events: broadcast::channel(1024).0,
+            deactivated: Notify::new(),
+            superseded: Mutex::default(),
+            must_stop: Notify::new(),
+            state: AtomicU8::new(0),
+        });
+        self.grains.push(Box::new(|core, _| {
+            register::<KeeperGrain>(core, GrainSetup { options: KeeperGrain::options(), incoming: Vec::new() })
+        }));
+        for grain in self.grains {
+            enter(&core, grain(&core, &self.incoming)?)?;
+        }
+        for storage in &core.storages {
+            tracing::info!(storage = storage.name, durability = %storage.storage.durability(), "storage");
+        }
+        let services =
+            Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
+        let silo = Silo::new(core.clone(), services);
+        core.spawn_task(keeper::bring_back(core.clone()));
+        Ok(silo)
+    }
+
+    /// A silo without a storage keeps its state in memory; the first storage also keeps the runtime's own records.
+    fn name_storages(&mut self) -> Result<(), StartError> {
+        if self.storages.is_empty() {
+            self.storages.push(("default".to_owned(), Arc::new(MemoryStorage::new())));
+        }
+        let first = self.storages[0].1.clone();
+        self.storages.push((keeper::STORAGE.to_owned(), first));
+        let mut names: Vec<_> = self.storages.iter().map(|(name, _)| name).collect();
+        names.sort();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(StartError::Option(format!("two storages are named {:?}", pair[0]))),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a run in every storage. Also gives the floor of this silo's epochs: above those of earlier runs, mostly;
+    /// where it is not, an activation raises its epoch when its first open is refused.
+    async fn begin_runs(&self) -> Result<(Vec<u64>, u64), StartError> {
+        const EPOCHS_OF_A_RUN: u64 = 1 << 32;
+        let (mut runs, mut most) = (Vec::new(), 0);
+        for (name, storage) in &self.storages {
+            if name == keeper::STORAGE {
+                runs.push(runs[0]); // the first storage again
+                continue;
+            }
+            let failed = |error| StartError::Storage { name: name.clone(), error };
+            let deadline = Instant::now() + self.options.activation_timeout;
+            loop {
+                match storage.run().await {
+                    Ok(_) => break,
+                    Err(error) if error.is_definite() || Instant::now() >= deadline => return Err(failed(error)),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+            // Once only: a straggler of a lost attempt would later look like another silo's run.
+            let run = storage.begin_run(0).await.map_err(failed)?;
+            most = most.max(run);
+            runs.push(run);
+        }
+        Ok((runs, most * EPOCHS_OF_A_RUN))
+    }
+}
+
+/// How a silo hosts a grain type.
+pub struct GrainSetup {
+    /// The options, as the type's attribute says.
+    pub options: GrainOptions,
+    incoming: Vec<Arc<dyn CallFilter>>,
+}
+
+impl GrainSetup {
+    /// Code inside every call to grains of this type, after the silo's.
+    pub fn incoming(&mut self, filter: impl CallFilter) -> &mut Self {
+        self.incoming.push(Arc::new(filter));
+        self
+    }
+}
+
+fn register<G: Grain>(core: &Arc<Core>, setup: GrainSetup) -> Result<Registered, StartError> {
+    let wrong = |reason: String| StartError::Grain { grain_type: G::grain_type().to_string(), reason };
+    let host = TypeHost::<G>::new(core, setup.options, setup.incoming).map_err(wrong)?;
+    let methods = Methods::of(&host);
+    if let Some(reason) = methods.error {
+        return Err(wrong(reason));
+    }
+    if let Some(other) = methods.interfaces.iter().find(|interface| interface.grain != host.grain_type.as_str()) {
+        let reason = format!("it implements interface {:?}, which is one of grain type {:?}", other.name, other.grain);
+        return Err(wrong(reason));
+    }
+    Ok(Registered { host, interfaces: methods.interfaces })
+}
+
+fn enter(core: &Arc<Core>, registered: Registered) -> Result<(), StartError> {
+    let wrong = |reason: String| StartError::Grain { grain_type: registered.host.grain_type().to_string(), reason };
+    if core.hosts.read().iter().any(|host| host.grain_type() == registered.host.grain_type()) {
+        return Err(wrong("two types of this name are registered".to_owned()));
+    }
+    for interface in registered.interfaces {
+        for (id, method) in interface.wire {
+            core.wire.write().insert((interface.name.to_owned(), id), method.into());
+        }
+        let binding =
+            Binding { runtime: core.clone(), methods: Some(interface.local), outgoing: core.outgoing.clone() };
+        if core.bindings.write().insert(interface.name.to_owned(), Arc::new(binding)).is_some() {
+            return Err(wrong(format!("interface {:?} is implemented by another type already", interface.name)));
+        }
+    }
+    core.hosts.write().push(registered.host);
+    Ok(())
+}
+
+fn services(core: &Arc<Core>) -> Vec<Service> {
+    let mut services = Vec::new();
+    for (number, committer) in core.storages.iter().enumerate() {
+        for lane in 0..LANES {
+            let committer = committer.clone();
+            let name = format!("committer {} {lane}", committer.name);
+            services.push(Service::new(name, move || committer.clone().run_lane()));
+        }
+        let monitored = core.clone();
+        services
+            .push(Service::new(format!("monitor {}", committer.name), move || monitor::run(monitored.clone(), number)));
+    }
+    let swept = core.clone();
+    services.push(Service::new("sweeper", move || {
+        let core = swept.clone();
+        async move { core.sweeper.run(&core.graph).await }
+    }));
+    let collected = core.clone();
+    services.push(Service::new("collector", move || {
+        let core = collected.clone();
+        async move { collector::run(&core).await }
+    }));
+    services
+}
+
+fn os_seed() -> u64 {
+    // The one place where the outside's randomness comes in; a replay sets the seed instead.
+    let mut random = fastrand::Rng::new();
+    random.u64(..)
+}

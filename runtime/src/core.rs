@@ -1,0 +1,202 @@
+//! What all parts of a silo share.
+
+use std::any::{Any, TypeId};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use gristmill_cluster::Directory;
+use gristmill_grains::filter::CallFilter;
+use gristmill_grains::port::{Binding, CallOptions, Runtime};
+use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast};
+use tokio::task::JoinHandle;
+
+use crate::committer::Committer;
+use crate::events::SiloEvent;
+use crate::graph::WaitGraph;
+use crate::host::{AnyHost, WireCall};
+use crate::keeper;
+use crate::options::SiloOptions;
+use crate::sweeper::Sweeper;
+
+const RUNNING: u8 = 0;
+const STOPPING: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// What all parts of a silo share.
+pub(crate) struct Core {
+    pub(crate) me: Weak<Core>,
+    pub(crate) handle: Handle,
+    pub(crate) options: SiloOptions,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) storages: Vec<Arc<Committer>>,
+    /// By storage: the run this silo began in it.
+    pub(crate) runs: Vec<u64>,
+    pub(crate) services: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) outgoing: Vec<Arc<dyn CallFilter>>,
+    pub(crate) hosts: RwLock<Vec<Arc<dyn AnyHost>>>,
+    pub(crate) bindings: RwLock<BTreeMap<String, Arc<Binding>>>,
+    pub(crate) wire: RwLock<BTreeMap<(String, u32), Arc<dyn WireCall>>>,
+    pub(crate) graph: WaitGraph,
+    pub(crate) sweeper: Sweeper,
+    pub(crate) rng: Mutex<fastrand::Rng>,
+    /// Counts the collector's rounds: a clock good enough for idleness, read without a system call.
+    pub(crate) clock: AtomicU32,
+    pub(crate) lost_sends: AtomicU64,
+    pub(crate) events: broadcast::Sender<SiloEvent>,
+    /// An activation ended.
+    pub(crate) deactivated: Notify,
+    /// The silo must stop: why.
+    pub(crate) superseded: Mutex<Option<String>>,
+    pub(crate) must_stop: Notify,
+    pub(crate) state: AtomicU8,
+}
+
+impl Core {
+    pub(crate) fn next_activation_id(&self) -> ActivationId {
+        ActivationId::from_u128(self.rng.lock().u128(..))
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.lock().u64(..)
+    }
+
+    pub(crate) fn coarse_now(&self) -> u32 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spawn_task<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle.spawn(task)
+    }
+
+    /// Is this thread now running a task of the silo's own tokio runtime? Only there may a turn be polled in place: what
+    /// it waits for belongs to the runtime that polled it first.
+    pub(crate) fn is_current(&self) -> bool {
+        thread_local! {
+            static LAST: Cell<Option<(tokio::task::Id, tokio::runtime::Id)>> = const { Cell::new(None) };
+        }
+        let Some(task) = tokio::task::try_id() else {
+            return Handle::try_current().is_ok_and(|handle| handle.id() == self.handle.id());
+        };
+        let runtime = match LAST.get() {
+            Some((last, runtime)) if last == task => runtime,
+            _ => {
+                let Ok(handle) = Handle::try_current() else { return false };
+                LAST.set(Some((task, handle.id())));
+                handle.id()
+            }
+        };
+        runtime == self.handle.id()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != RUNNING
+    }
+
+    pub(crate) fn begin_stop(&self) -> bool {
+        self.state.compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn end_stop(&self) {
+        self.state.store(STOPPED, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// A silo that stops serves only what its running turns ask for.
+    pub(crate) fn admits(&self, options: &CallOptions) -> Result<(), Fault> {
+        let reason = match self.state.load(Ordering::Relaxed) {
+            RUNNING => return Ok(()),
+            STOPPING if options.from_turn => return Ok(()),
+            STOPPING => "the silo is stopping",
+            _ => "the silo has stopped",
+        };
+        Err(Fault::not_executed(Cause::SiloUnavailable { reason: reason.to_owned() }))
+    }
+
+    pub(crate) fn event(&self, event: SiloEvent) {
+        let _ = self.events.send(event); // nobody may be listening
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<Arc<dyn AnyHost>> {
+        self.hosts.read().clone()
+    }
+
+    /// A fence in this storage is another's: if a later silo runs on it, this one ends.
+    pub(crate) fn check_superseded(&self, storage: usize) {
+        let Some(me) = self.me.upgrade() else { return };
+        self.spawn_task(async move {
+            let committer = &me.storages[storage];
+            if let Ok(run) = committer.storage.run().await
+                && run > me.runs[storage]
+            {
+                let name = committer.name.clone();
+                tracing::error!(storage = name, "a later silo runs on this storage; this one stops");
+                me.event(SiloEvent::Superseded { storage: name.clone() });
+                me.superseded.lock().get_or_insert(name);
+                me.must_stop.notify_one();
+            }
+        });
+    }
+
+    /// Records a `keep_running` grain, so that it is brought back after a restart.
+    pub(crate) async fn keep(&self, options: &GrainOptions, grain: &GrainId) -> Result<(), Fault> {
+        if !options.keep_running {
+            return Ok(());
+        }
+        keeper::registry(self, grain).add(grain.key().to_string()).await.map_err(|error| match error {
+            gristmill_grains::CallError::Fault(fault) => fault,
+            gristmill_grains::CallError::App(never) => match never {},
+        })
+    }
+
+    /// Forgets a `keep_running` grain.
+    pub(crate) fn forget(&self, options: &GrainOptions, grain: GrainId) {
+        if options.keep_running {
+            keeper::registry(self, &grain).remove(grain.key().to_string()).send();
+        }
+    }
+
+    /// A reference to a grain of interface `I`, bound to this silo.
+    pub(crate) fn reference<I: gristmill_grains::Interface>(&self, key: I::Key) -> GrainRef<I> {
+        GrainRef::bound(key, self)
+    }
+}
+
+impl Runtime for Core {
+    fn binding(&self, interface: &str) -> Arc<Binding> {
+        if let Some(binding) = self.bindings.read().get(interface) {
+            return binding.clone();
+        }
+        // Not hosted here: calls through it fail, naming the grain.
+        let runtime: Arc<dyn Runtime> = match self.me.upgrade() {
+            Some(me) => me,
+            None => unreachable!("whoever asks holds the silo"),
+        };
+        Arc::new(Binding { runtime, methods: None, outgoing: Vec::new() })
+    }
+
+    fn lost_send(&self, fault: Fault) {
+        self.lost_sends.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%fault, "a one-way call was not accepted");
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        self.handle.spawn(work);
+    }
+
+    fn default_timeout(&self) -> Duration {
+        self.options.call_timeout
+    }
+}

@@ -1,0 +1,173 @@
+//! Who waits for whom: deadlock is found when a call would have to queue.
+//!
+//! Nodes are turns. A turn waits for the calls it awaits; a call that is queued waits for the turns that hold its grain
+//! now. The graph keeps only the queued calls, each with its chain of waiting turns; the holders are read from the
+//! activations when searching. One lock, taken only when a call must queue: so the newest call of a cycle sees all of
+//! it, and is the only victim.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use gristmill_grains::ChainLink;
+use gristmill_grains::turn::{ChainNode, TurnId};
+use parking_lot::{Mutex, MutexGuard};
+
+/// Names a queued call in the graph.
+pub(crate) type WaitId = u64;
+
+/// What a queued call waits for.
+pub(crate) trait Held: Send + Sync {
+    /// The turns that hold the grain now.
+    fn holders(&self) -> Vec<TurnId>;
+}
+
+/// A call in a mailbox, while somebody may still wait for it.
+pub(crate) trait Queued: Send + Sync {
+    /// Has it neither begun nor been given up?
+    fn is_queued(&self) -> bool;
+}
+
+struct Wait {
+    caller: Arc<ChainNode>,
+    call: ChainLink,
+    target: Weak<dyn Held>,
+    queued: Weak<dyn Queued>,
+}
+
+impl Wait {
+    fn is_live(&self) -> bool {
+        self.queued.upgrade().is_some_and(|queued| queued.is_queued())
+    }
+}
+
+/// The graph of one silo.
+#[derive(Default)]
+pub(crate) struct WaitGraph(Mutex<Waits>);
+
+/// The graph, locked: hold it from before a call is queued until its cycle was searched for.
+#[derive(Default)]
+pub(crate) struct Waits {
+    next: WaitId,
+    calls: BTreeMap<WaitId, Wait>,
+    by_turn: BTreeMap<TurnId, BTreeSet<WaitId>>,
+}
+
+impl WaitGraph {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock()
+    }
+
+    /// The call began, or was given up.
+    pub(crate) fn remove(&self, id: WaitId) {
+        self.0.lock().remove(id);
+    }
+
+    /// Forgets calls that were given up.
+    pub(crate) fn purge(&self) {
+        let mut waits = self.0.lock();
+        let dead: Vec<_> = waits.calls.iter().filter(|(_, wait)| !wait.is_live()).map(|(id, _)| *id).collect();
+        for id in dead {
+            waits.remove(id);
+        }
+    }
+
+    /// The queued call goes on waiting at another activation of its grain.
+    pub(crate) fn retarget(&self, id: WaitId, target: Weak<dyn Held>) {
+        if let Some(wait) = self.0.lock().calls.get_mut(&id) {
+            wait.target = target;
+        }
+    }
+}
+
+impl Waits {
+    /// A number for a call about to be queued.
+    pub(crate) fn reserve(&mut self) -> WaitId {
+        self.next += 1;
+        self.next
+    }
+
+    /// A call was queued.
+    pub(crate) fn insert(
+        &mut self,
+        id: WaitId,
+        caller: Arc<ChainNode>,
+        call: ChainLink,
+        target: Weak<dyn Held>,
+        queued: Weak<dyn Queued>,
+    ) {
+        for node in caller.waiting() {
+            self.by_turn.entry(node.turn).or_default().insert(id);
+        }
+        self.calls.insert(id, Wait { caller, call, target, queued });
+    }
+
+    pub(crate) fn remove(&mut self, id: WaitId) {
+        let Some(wait) = self.calls.remove(&id) else { return };
+        // Every ancestor, also those beyond a call that was given up since.
+        let mut node = Some(&wait.caller);
+        while let Some(at) = node {
+            if let Some(ids) = self.by_turn.get_mut(&at.turn) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_turn.remove(&at.turn);
+                }
+            }
+            node = at.parent.as_ref();
+        }
+    }
+
+    /// The chain of the cycle that this queued call closes, from the turn that holds its grain to the call itself.
+    pub(crate) fn cycle(&self, id: WaitId) -> Option<Vec<ChainLink>> {
+        let start = self.calls.get(&id)?;
+        let mine: BTreeSet<TurnId> = start.caller.waiting().map(|node| node.turn).collect();
+        let mut seen = BTreeSet::new();
+        let mut path = Vec::new();
+        let holder = self.search(start, &mine, &mut seen, &mut path)?;
+        // The path was gathered from the end: the links before the last segment lead to the turn that is ours.
+        path.reverse();
+        path.extend(segment(&start.caller, holder));
+        path.push(start.call.clone());
+        Some(path)
+    }
+
+    /// Follows a queued call to a turn of `mine`; gathers the links of the calls between, last first.
+    fn search(
+        &self,
+        wait: &Wait,
+        mine: &BTreeSet<TurnId>,
+        seen: &mut BTreeSet<TurnId>,
+        path: &mut Vec<ChainLink>,
+    ) -> Option<TurnId> {
+        let holders = wait.target.upgrade()?.holders();
+        if let Some(&holder) = holders.iter().find(|holder| mine.contains(holder)) {
+            return Some(holder);
+        }
+        for holder in holders {
+            if !seen.insert(holder) {
+                continue;
+            }
+            for next in self.by_turn.get(&holder).into_iter().flatten() {
+                let Some(next) = self.calls.get(next) else { continue };
+                let still = next.is_live() && next.caller.waiting().any(|node| node.turn == holder);
+                if still && let Some(found) = self.search(next, mine, seen, path) {
+                    path.extend(segment(&next.caller, holder).into_iter().rev());
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The links from the turn `holder` down to the turn that made the call.
+fn segment(caller: &ChainNode, holder: TurnId) -> Vec<ChainLink> {
+    let mut links = Vec::new();
+    for node in caller.waiting() {
+        links.push(node.link.clone());
+        if node.turn == holder {
+            break;
+        }
+    }
+    links.reverse();
+    links
+}

@@ -1,0 +1,369 @@
+//! A grain type in a silo: its options, its activations, and how its methods are reached.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gristmill_grains::filter::CallFilter;
+use gristmill_grains::port::{CallOptions, LocalCall, Runtime};
+use gristmill_grains::state::Policy;
+use gristmill_grains::{
+    Access, Binder, BoxFuture, CallError, DeactivationReason, Exclusive, Fault, Grain, GrainId, GrainKey, GrainOptions,
+    GrainRef, GrainType, Interface, Method, Shared, codec, reference,
+};
+
+use crate::activation::Activation;
+use crate::activation::call::{Endpoint, ExclusiveCall, Filtered, Read, SharedCall, Write};
+use crate::catalog::Catalog;
+use crate::committer::Committer;
+use crate::core::Core;
+use crate::metrics::{GrainMetrics, TypeMetrics};
+use crate::workers::Workers;
+
+/// A grain type in a silo.
+pub(crate) struct TypeHost<G: Grain> {
+    pub(crate) core: Arc<Core>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) grain_type: GrainType,
+    pub(crate) options: GrainOptions,
+    pub(crate) incoming: Vec<Arc<dyn CallFilter>>,
+    /// The storages of its state, by their place in the silo.
+    pub(crate) slots: Vec<usize>,
+    pub(crate) storage_names: Vec<&'static str>,
+    /// By state field: its slot.
+    pub(crate) slot_of: Vec<usize>,
+    /// Does it have state under the `turn` policy?
+    pub(crate) gates: bool,
+    pub(crate) catalog: Catalog<G>,
+    workers: Option<Workers<G>>,
+    pub(crate) metrics: TypeMetrics,
+}
+
+impl<G: Grain> TypeHost<G> {
+    /// # Errors
+    /// Says what is wrong with the type's declaration in this silo.
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        options: GrainOptions,
+        incoming: Vec<Arc<dyn CallFilter>>,
+    ) -> Result<Arc<Self>, String> {
+        let (mut slots, mut storage_names, mut slot_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut turn_storages = Vec::new();
+        for spec in G::STATES {
+            let storage = core.storages.iter().position(|storage| storage.name == spec.storage).ok_or_else(|| {
+                format!("its state {:?} is kept in storage {:?}, which the silo does not have", spec.name, spec.storage)
+            })?;
+            let slot = slots.iter().position(|slot| *slot == storage).unwrap_or_else(|| {
+                slots.push(storage);
+                storage_names.push(spec.storage);
+                slots.len() - 1
+            });
+            slot_of.push(slot);
+            if spec.policy == Policy::Turn && !turn_storages.contains(&slot) {
+                turn_storages.push(slot);
+            }
+        }
+        if turn_storages.len() > 1 && !options.several_storages {
+            return Err("it has `turn` state in several storages, which are not atomic with each other; \
+                        say #[grain(several_storages)] if that is meant"
+                .to_owned());
+        }
+        let workers = match options.stateless_workers {
+            Some(_) if !G::STATES.is_empty() => return Err("stateless workers cannot have state".to_owned()),
+            Some(_) if options.keep_running => return Err("stateless workers cannot be kept running".to_owned()),
+            workers => workers.map(Workers::new),
+        };
+        if options.mailbox == 0 {
+            return Err("its mailbox has no room for a single call".to_owned());
+        }
+        Ok(Arc::new(Self {
+            core: core.clone(),
+            runtime: core.clone(),
+            grain_type: G::grain_type(),
+            options,
+            incoming,
+            slots,
+            storage_names,
+            slot_of,
+            gates: !turn_storages.is_empty(),
+            catalog: Catalog::new(core.random()),
+            workers,
+            metrics: TypeMetrics::new(),
+        }))
+    }
+
+    pub(crate) fn id_of(&self, key: &G::Key) -> GrainId {
+        GrainId::new(self.grain_type.clone(), key.to_text())
+    }
+
+    pub(crate) fn committer_of(&self, slot: usize) -> &Arc<Committer> {
+        &self.core.storages[self.slots[slot]]
+    }
+
+    /// The activation of `key`; makes one if there is none.
+    pub(crate) fn route(self: &Arc<Self>, key: &G::Key, options: &CallOptions) -> Result<Arc<Activation<G>>, Fault> {
+        self.core.admits(options)?;
+        if let Some(workers) = &self.workers {
+            key.validate()?;
+            return Ok(workers.route(self, key, options));
+        }
+        let hash = self.catalog.hash(key);
+        if let Some(found) = self.catalog.get(hash, key)
+            && found.failed_and_over().is_none()
+        {
+            return Ok(found);
+        }
+        key.validate()?;
+        Ok(self.make(hash, key, options.inline))
+    }
+
+    fn make(self: &Arc<Self>, hash: u64, key: &G::Key, here: bool) -> Arc<Activation<G>> {
+        let made = self.catalog.get_or_make(hash, key, |existing| {
+            let failures = match existing.map(|existing| existing.failed_and_over()) {
+                None => 0,
+                Some(None) => return None, // somebody was faster
+                Some(Some(failures)) => failures,
+            };
+            let made = Activation::new(self, key.clone(), hash);
+            made.set_failures(failures);
+            Some(made)
+        });
+        let Some((activation, new)) = made else { unreachable!("a missing activation is always made") };
+        if new {
+            activation.activate(here);
+        }
+        activation
+    }
+
+    /// Brings a grain back without a call.
+    pub(crate) fn reactivate(self: &Arc<Self>, key: &G::Key) {
+        if !self.core.is_stopping() {
+            self.make(self.catalog.hash(key), key, false);
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Activation<G>>> {
+        let mut all = Vec::new();
+        self.catalog.for_each(|activation| all.push(activation.clone()));
+        all.extend(self.workers.iter().flat_map(Workers::all));
+        all
+    }
+
+    /// Takes an ended activation out and puts the successor that `make` makes in its place.
+    pub(crate) fn replace(
+        &self,
+        old: &Arc<Activation<G>>,
+        make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
+    ) -> Option<Arc<Activation<G>>> {
+        let Some(workers) = &self.workers else { return self.catalog.replace(old, make) };
+        let current = workers.remove(old);
+        let successor = make(current);
+        successor.iter().for_each(|successor| workers.add(successor));
+        successor
+    }
+}
+
+/// A grain type in a silo, its type erased.
+pub(crate) trait AnyHost: Send + Sync {
+    fn grain_type(&self) -> &GrainType;
+    fn options(&self) -> &GrainOptions;
+    fn live(&self) -> usize;
+    fn metrics(&self) -> GrainMetrics;
+    /// Asks every activation for an orderly end.
+    fn close_all(&self, reason: DeactivationReason);
+    /// Drops every activation.
+    fn clear(&self);
+    /// Ends activations that were idle for their time; gives the bytes of the rest, by estimate.
+    fn collect(&self, now: u32, idle_ticks: Option<u32>) -> usize;
+    /// When each idle activation was last used.
+    fn idle_since(&self, into: &mut Vec<u32>);
+    /// Ends at most so many idle activations last used before this; gives how many.
+    fn evict(&self, before: u32, most: usize) -> usize;
+    /// Has every live activation compare itself with this storage.
+    fn recheck(&self, storage: usize);
+    /// Brings a grain back, by the text of its key.
+    fn reactivate(self: Arc<Self>, key: &str) -> Result<(), Fault>;
+    /// Is the grain in memory?
+    fn is_active(&self, key: &str) -> bool;
+}
+
+impl<G: Grain> AnyHost for TypeHost<G> {
+    fn grain_type(&self) -> &GrainType {
+        &self.grain_type
+    }
+
+    fn options(&self) -> &GrainOptions {
+        &self.options
+    }
+
+    fn live(&self) -> usize {
+        self.catalog.len() + self.workers.as_ref().map_or(0, |workers| workers.all().len())
+    }
+
+    fn metrics(&self) -> GrainMetrics {
+        self.all().iter().for_each(|activation| activation.fold_calls());
+        self.metrics.read(&self.grain_type, self.live())
+    }
+
+    fn close_all(&self, reason: DeactivationReason) {
+        self.all().iter().for_each(|activation| activation.request_close(reason));
+    }
+
+    fn clear(&self) {
+        self.all().iter().for_each(|activation| activation.drop_now());
+        self.catalog.clear();
+        self.workers.iter().for_each(Workers::clear);
+    }
+
+    fn collect(&self, now: u32, idle_ticks: Option<u32>) -> usize {
+        let mut bytes = 0;
+        let mut idle = Vec::new();
+        let mut look = |activation: &Arc<Activation<G>>| {
+            activation.fold_calls();
+            bytes += activation.estimated_bytes();
+            if idle_ticks.is_some_and(|ticks| now.wrapping_sub(activation.last_used()) >= ticks)
+                && activation.may_be_collected()
+            {
+                idle.push(activation.clone());
+            }
+        };
+        self.catalog.for_each(&mut look);
+        self.workers.iter().flat_map(Workers::all).for_each(|worker| look(&worker));
+        idle.iter().for_each(|activation| activation.collect(DeactivationReason::Idle));
+        bytes
+    }
+
+    fn idle_since(&self, into: &mut Vec<u32>) {
+        self.catalog.for_each(|activation| {
+            if activation.may_be_collected() {
+                into.push(activation.last_used());
+            }
+        });
+    }
+
+    fn evict(&self, before: u32, most: usize) -> usize {
+        let mut victims = Vec::new();
+        self.catalog.for_each(|activation| {
+            if victims.len() < most && activation.last_used() < before && activation.may_be_collected() {
+                victims.push(activation.clone());
+            }
+        });
+        victims.iter().for_each(|activation| activation.collect(DeactivationReason::MemoryPressure));
+        victims.len()
+    }
+
+    fn recheck(&self, storage: usize) {
+        self.all().iter().for_each(|activation| activation.recheck(storage));
+    }
+
+    fn reactivate(self: Arc<Self>, key: &str) -> Result<(), Fault> {
+        let key = G::Key::from_text(key)?;
+        TypeHost::reactivate(&self, &key);
+        Ok(())
+    }
+
+    fn is_active(&self, key: &str) -> bool {
+        G::Key::from_text(key).is_ok_and(|key| self.catalog.get(self.catalog.hash(&key), &key).is_some())
+    }
+}
+
+/// A method reached by its wire id: what a transport delivers to.
+pub(crate) trait WireCall: Send + Sync {
+    fn serve(
+        &self,
+        runtime: Arc<dyn Runtime>,
+        key: &str,
+        arguments: &[u8],
+    ) -> BoxFuture<'static, Result<Vec<u8>, Fault>>;
+}
+
+struct WireMethod<M>(std::marker::PhantomData<fn(M)>);
+
+impl<M: Method> WireCall for WireMethod<M> {
+    fn serve(
+        &self,
+        runtime: Arc<dyn Runtime>,
+        key: &str,
+        arguments: &[u8],
+    ) -> BoxFuture<'static, Result<Vec<u8>, Fault>> {
+        let id = GrainId::new(GrainType::new(M::Interface::GRAIN), key);
+        let key = <M::Interface as Interface>::Key::from_text(key).map_err(Fault::from);
+        let arguments = reference::decoding(&runtime, || codec::decode_wire::<M>(arguments));
+        Box::pin(async move {
+            let named = |fault: Fault| fault.of(&id).in_method(M::NAME);
+            let (key, arguments) = (key.map_err(named)?, arguments.map_err(named)?);
+            let grain = GrainRef::<M::Interface>::bound(key, &*runtime);
+            let answer: Result<M::Ok, M::Err> = match grain.call(arguments).await {
+                Ok(value) => Ok(value),
+                Err(CallError::App(error)) => Err(error),
+                Err(CallError::Fault(fault)) => return Err(fault),
+            };
+            codec::encode_wire(&answer).map_err(|fault| named(fault).after_start())
+        })
+    }
+}
+
+/// The methods of a grain type, gathered when it is registered.
+pub(crate) struct Methods<G: Grain> {
+    host: Arc<TypeHost<G>>,
+    pub(crate) interfaces: Vec<BoundInterface>,
+    pub(crate) error: Option<String>,
+}
+
+/// One interface of a grain type.
+pub(crate) struct BoundInterface {
+    pub(crate) name: &'static str,
+    pub(crate) grain: &'static str,
+    pub(crate) local: Vec<Box<dyn Any + Send + Sync>>,
+    pub(crate) wire: BTreeMap<u32, Box<dyn WireCall>>,
+}
+
+impl<G: Grain> Methods<G> {
+    pub(crate) fn of(host: &Arc<TypeHost<G>>) -> Self {
+        let mut methods = Self { host: host.clone(), interfaces: Vec::new(), error: None };
+        G::bind(&mut methods);
+        methods
+    }
+
+    fn method<M: Method>(&mut self, local: Box<dyn LocalCall<M>>) {
+        let Some(interface) = self.interfaces.last_mut() else { return };
+        interface.local.push(Box::new(local));
+        let wire = Box::new(WireMethod::<M>(std::marker::PhantomData));
+        if interface.wire.insert(M::WIRE_ID, wire).is_some() {
+            self.error = Some(format!("method {:?} of interface {:?} has another's wire id", M::NAME, interface.name));
+        }
+    }
+}
+
+impl<G: Grain> Binder<G> for Methods<G> {
+    fn interface<I: Interface<Key = G::Key>>(&mut self) {
+        self.interfaces.push(BoundInterface {
+            name: I::NAME,
+            grain: I::GRAIN,
+            local: Vec::new(),
+            wire: BTreeMap::new(),
+        });
+    }
+
+    fn exclusive<M: Exclusive<G>>(&mut self)
+    where
+        M::Interface: Interface<Key = G::Key>,
+    {
+        debug_assert_eq!(M::ACCESS, Access::Exclusive);
+        self.method::<M>(match self.host.incoming.is_empty() {
+            true => Box::new(Endpoint::<G, ExclusiveCall<M>>::new(&self.host)),
+            false => Box::new(Endpoint::<G, Filtered<G, M, Write>>::new(&self.host)),
+        });
+    }
+
+    fn shared<M: Shared<G>>(&mut self)
+    where
+        M::Interface: Interface<Key = G::Key>,
+    {
+        debug_assert_eq!(M::ACCESS, Access::Shared);
+        self.method::<M>(match self.host.incoming.is_empty() {
+            true => Box::new(Endpoint::<G, SharedCall<M>>::new(&self.host)),
+            false => Box::new(Endpoint::<G, Filtered<G, M, Read>>::new(&self.host)),
+        });
+    }
+}

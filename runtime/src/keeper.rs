@@ -1,0 +1,94 @@
+//! Grains that are brought back: a registry of the `keep_running` grains, itself made of grains.
+//!
+//! A grain is recorded before its first `on_activate` ends, and forgotten when it retires. After a restart the silo asks
+//! every registry grain and brings its grains back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gristmill_grains::state::Persistent;
+use gristmill_grains::{CallError, GrainId, InterfaceRef};
+
+use crate::core::Core;
+use crate::grains;
+
+/// The storage that the registry is kept in: the silo gives this name to its first one.
+pub(crate) const STORAGE: &str = "gristmill.keeper";
+
+/// Registry grains per grain type: a write stores the keys of one of them.
+const SHARDS: u64 = 16;
+
+/// The kept grains of one type, in part. Keyed `type+shard`.
+#[grains::grain_interface(grain = "gristmill.keeper", crate = crate::grains)]
+pub(crate) trait Keeper {
+    async fn add(&mut self, key: String);
+    async fn remove(&mut self, key: String);
+    async fn keys(&self) -> Vec<String>;
+}
+
+#[derive(grains::Grain)]
+#[grain(implements(Keeper), crate = crate::grains)]
+pub(crate) struct KeeperGrain {
+    #[state(storage = "gristmill.keeper")]
+    keys: Persistent<BTreeSet<String>>,
+}
+
+impl Keeper for KeeperGrain {
+    async fn add(&mut self, key: String) {
+        if !self.keys.contains(&key) {
+            self.keys.insert(key);
+        }
+    }
+
+    async fn remove(&mut self, key: String) {
+        if self.keys.contains(&key) {
+            self.keys.remove(&key);
+        }
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        self.keys.iter().cloned().collect()
+    }
+}
+
+/// The registry grain of this grain.
+pub(crate) fn registry(core: &Core, grain: &GrainId) -> KeeperRef {
+    shard(core, grain.grain_type().as_str(), fnv(grain.key()) % SHARDS)
+}
+
+fn shard(core: &Core, grain_type: &str, shard: u64) -> KeeperRef {
+    KeeperRef::from_ref(core.reference(format!("{grain_type}+{shard}").into()))
+}
+
+/// FNV-1a, 64 bits: part of the stored keys, so it must never change.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Brings back the kept grains of every hosted type.
+pub(crate) async fn bring_back(core: Arc<Core>) {
+    for host in core.hosts() {
+        if !host.options().keep_running {
+            continue;
+        }
+        for number in 0..SHARDS {
+            loop {
+                match shard(&core, host.grain_type().as_str(), number).keys().await {
+                    Ok(keys) => {
+                        for key in keys {
+                            if let Err(fault) = host.clone().reactivate(&key) {
+                                tracing::error!(%fault, "a kept grain cannot be brought back");
+                            }
+                        }
+                        break;
+                    }
+                    Err(CallError::Fault(fault)) if !core.is_stopping() => {
+                        tracing::error!(%fault, "the registry of kept grains cannot be read; trying again");
+                        tokio::time::sleep(crate::services::RESTART_DELAY).await;
+                    }
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}

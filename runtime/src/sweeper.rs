@@ -1,0 +1,59 @@
+//! Deadlines without a timer per call: activations with something to time out are looked at every 100 ms.
+//!
+//! So a default deadline is kept to 100 ms, and costs nothing on the path of a call that ends at once. While no
+//! activation is listed, nothing runs.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::graph::WaitGraph;
+
+pub(crate) const PERIOD: Duration = Duration::from_millis(100);
+
+/// Something with deadlines.
+pub(crate) trait Swept: Send + Sync {
+    /// Ends what is overdue; says whether to look again.
+    fn sweep(self: Arc<Self>, now: Instant) -> bool;
+}
+
+/// Bounded: an activation is listed at most once.
+#[derive(Default)]
+pub(crate) struct Sweeper {
+    listed: Mutex<Vec<Weak<dyn Swept>>>,
+    wake: Notify,
+}
+
+impl Sweeper {
+    pub(crate) fn add(&self, swept: Weak<dyn Swept>) {
+        let mut listed = self.listed.lock();
+        listed.push(swept);
+        if listed.len() == 1 {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) async fn run(&self, graph: &WaitGraph) {
+        loop {
+            if self.listed.lock().is_empty() {
+                self.wake.notified().await;
+            }
+            tokio::time::sleep(PERIOD).await;
+            let now = Instant::now();
+            let listed = std::mem::take(&mut *self.listed.lock());
+            let mut again: Vec<Weak<dyn Swept>> = Vec::new();
+            for swept in listed {
+                if let Some(activation) = swept.upgrade()
+                    && activation.sweep(now)
+                {
+                    again.push(swept);
+                }
+            }
+            self.listed.lock().append(&mut again);
+            graph.purge();
+        }
+    }
+}

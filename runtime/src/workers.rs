@@ -1,0 +1,77 @@
+//! Stateless workers: several activations answer for one key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gristmill_grains::port::CallOptions;
+use gristmill_grains::{Grain, GrainKey};
+use parking_lot::Mutex;
+
+use crate::activation::Activation;
+use crate::host::TypeHost;
+
+/// The workers of each key, in the order of their making.
+pub(crate) struct Workers<G: Grain> {
+    most: usize,
+    by_key: Mutex<BTreeMap<Arc<str>, Pool<G>>>,
+}
+
+type Pool<G> = Vec<Arc<Activation<G>>>;
+
+impl<G: Grain> Workers<G> {
+    /// At most `most` workers a key; 0 = one a core.
+    pub(crate) fn new(most: usize) -> Self {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Self { most: if most == 0 { cores() } else { most }, by_key: Mutex::default() }
+    }
+
+    /// The first idle worker, else a new one, else the one with the fewest calls waiting.
+    pub(crate) fn route(&self, host: &Arc<TypeHost<G>>, key: &G::Key, options: &CallOptions) -> Arc<Activation<G>> {
+        let mut by_key = self.by_key.lock();
+        let workers = by_key.entry(key.to_text()).or_default();
+        if let Some(idle) = workers.iter().find(|worker| worker.is_at_rest()) {
+            return idle.clone();
+        }
+        if workers.len() < self.most {
+            let made = Activation::new(host, key.clone(), 0);
+            workers.push(made.clone());
+            drop(by_key);
+            made.activate(options.inline);
+            return made;
+        }
+        // One that is ending passes what waits on to its successor.
+        let least = workers.iter().min_by_key(|worker| worker.waiting());
+        match least {
+            Some(least) => least.clone(),
+            None => unreachable!("there is at least one worker when none can be made"),
+        }
+    }
+
+    /// A worker that takes over what an ended one leaves.
+    pub(crate) fn add(&self, worker: &Arc<Activation<G>>) {
+        self.by_key.lock().entry(worker.key.to_text()).or_default().push(worker.clone());
+    }
+
+    /// Takes a worker out; says whether it was in.
+    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) -> bool {
+        let mut by_key = self.by_key.lock();
+        let key = worker.key.to_text();
+        let Some(workers) = by_key.get_mut(&key) else { return false };
+        let before = workers.len();
+        workers.retain(|other| !Arc::ptr_eq(other, worker));
+        let removed = workers.len() < before;
+        if workers.is_empty() {
+            by_key.remove(&key);
+        }
+        removed
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Activation<G>>> {
+        self.by_key.lock().values().flatten().cloned().collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        let cleared = std::mem::take(&mut *self.by_key.lock());
+        drop(cleared);
+    }
+}

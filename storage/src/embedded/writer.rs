@@ -1,0 +1,257 @@
+//! The thread that owns the file.
+//!
+//! redb blocks, and has one writer at a time. So one thread with a bounded queue, rather than `spawn_blocking`: what
+//! queues up while a transaction is being synced goes into the next one together, so that a thousand opens cost a few
+//! fsyncs instead of a thousand, and no pool threads stand in line for a lock.
+
+use std::fmt;
+use std::thread::JoinHandle;
+
+use gristmill_grains::storage::StorageError;
+use redb::{Database, DatabaseError, Durability};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::Failure;
+use super::format::{self, Tables};
+
+/// The most jobs waiting, and the most in one transaction. A full queue makes callers wait.
+const QUEUE: usize = 256;
+
+/// The handle of the thread. Dropping it ends the thread and closes the file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: String,
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Opens the file by `open`, on its own thread. `path` is for messages.
+    pub(super) async fn start<F>(path: String, open: F) -> Result<Self, StorageError>
+    where
+        F: Fn() -> Result<Database, DatabaseError> + Send + 'static,
+    {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (opened, is_open) = oneshot::channel();
+        let mut file = File { path: path.clone(), open, database: None };
+        let body = move || {
+            let answer = file.database().map(drop);
+            let failed = answer.is_err();
+            if opened.send(answer).is_ok() && !failed {
+                file.serve(queue);
+            }
+        };
+        let thread = std::thread::Builder::new().name("gristmill-redb".to_owned()).spawn(body);
+        let thread = thread.map_err(|error| StorageError::unavailable(format_args!("no thread: {error}")))?;
+        // Made before the wait, so that a failed or cancelled start ends the thread too.
+        let writer = Self { path, jobs: Some(jobs), thread: Some(thread) };
+        match is_open.await {
+            Ok(opened) => opened.map(|()| writer),
+            Err(_) => Err(writer.gone()),
+        }
+    }
+
+    /// Does `work` in a transaction, with whatever else is waiting; answers once that is on disk.
+    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Task { work: Some(work), answer: None, reply });
+        let Some(jobs) = &self.jobs else { return Err(self.gone()) };
+        jobs.send(job).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// The thread ends before its handle only by a panic of redb, which happens on a damaged file.
+    fn gone(&self) -> StorageError {
+        let detail = format!("{}: redb panicked (its message is on stderr): check or restore the file", self.path);
+        StorageError::Unreadable { detail }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // Joined, so that whoever dropped the last handle may open the file again.
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!(path = self.path, "the thread of an embedded storage had panicked");
+        }
+    }
+}
+
+/// Work, and who waits for it.
+trait Job: Send {
+    /// Does the work, and keeps its answer.
+    fn perform(&mut self, tables: &mut Tables<'_>) -> Result<(), Failure>;
+    /// Gives the answer, or the failure of the transaction.
+    fn settle(self: Box<Self>, outcome: Result<(), StorageError>);
+}
+
+struct Task<W, T> {
+    work: Option<W>,
+    answer: Option<T>,
+    reply: oneshot::Sender<Result<T, StorageError>>,
+}
+
+impl<T, W> Job for Task<W, T>
+where
+    T: Send,
+    W: FnOnce(&mut Tables<'_>) -> Result<T, Failure> + Send,
+{
+    fn perform(&mut self, tables: &mut Tables<'_>) -> Result<(), Failure> {
+        if let Some(work) = self.work.take() {
+            self.answer = Some(work(tables)?);
+        }
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StorageError>) {
+        let Self { answer, reply, .. } = *self;
+        let answer = outcome.and_then(|()| answer.ok_or_else(|| StorageError::unavailable("not performed")));
+        // An error here: nobody waits any more.
+        let _ = reply.send(answer);
+    }
+}
+
+/// The file, as its thread sees it.
+struct File<F> {
+    path: String,
+    open: F,
+    /// `None` after a failure: redb refuses a database that met an I/O error until it is opened again.
+    database: Option<Database>,
+}
+
+impl<F: Fn() -> Result<Database, DatabaseError>> File<F> {
+    fn serve(&mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        let mut jobs = Vec::with_capacity(QUEUE);
+        while queue.blocking_recv_many(&mut jobs, QUEUE) > 0 {
+            let outcome = self.transact(&mut jobs);
+            if let Err(error) = &outcome {
+                tracing::warn!(%error, jobs = jobs.len(), "a transaction of the embedded storage failed");
+                self.database = None;
+            }
+            for job in jobs.drain(..) {
+                job.settle(outcome.clone());
+            }
+        }
+    }
+
+    /// All jobs in one transaction: all of it is on disk when this returns, or nothing.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StorageError> {
+        let path = self.path.clone();
+        let transact = |database: &Database| -> Result<(), Failure> {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let mut tables = Tables::of(&transaction)?;
+            for job in jobs {
+                job.perform(&mut tables)?;
+            }
+            let changed = tables.changed;
+            drop(tables);
+            if changed { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
+        };
+        transact(self.database()?).map_err(|failure| failure.at(&path))
+    }
+
+    fn database(&mut self) -> Result<&Database, StorageError> {
+        if let Some(ref database) = self.database {
+            return Ok(database);
+        }
+        let opened = (self.open)().map_err(Failure::from).and_then(|database| {
+            let transaction = database.begin_write()?;
+            format::check(&transaction)?;
+            // Made here, so that a file of the right format always has all its tables.
+            drop(Tables::of(&transaction)?);
+            transaction.commit()?;
+            Ok(database)
+        });
+        Ok(self.database.insert(opened.map_err(|failure| failure.at(&self.path))?))
+    }
+}
+
+impl<F> fmt::Debug for File<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// A disk that can be full, and outlives the database on it.
+    #[derive(Clone, Debug, Default)]
+    struct Disk {
+        bytes: Arc<InMemoryBackend>,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> io::Result<()> {
+            if self.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.bytes.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.bytes.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room()?;
+            self.bytes.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.room()?;
+            self.bytes.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room()?;
+            self.bytes.write(offset, data)
+        }
+    }
+
+    async fn writer(disk: &Disk) -> Writer {
+        let disk = disk.clone();
+        let open = move || redb::Database::builder().create_with_backend(disk.clone());
+        Writer::start("disk".to_owned(), open).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn full_disk_is_transient_and_the_file_is_opened_again() {
+        let disk = Disk::default();
+        let writer = writer(&disk).await;
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
+        disk.full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            let answer = writer.run(|tables| tables.begin_run(0)).await;
+            assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "{answer:?}");
+        }
+        disk.full.store(false, Ordering::Relaxed);
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2), "nothing of what failed is stored");
+    }
+
+    #[tokio::test]
+    async fn panic_of_the_thread_is_an_error_not_a_hang() {
+        let writer = writer(&Disk::default()).await;
+        for _ in 0..2 {
+            let answer = writer.run(|_| -> Result<(), Failure> { panic!("as redb does on a damaged file") }).await;
+            assert!(matches!(answer, Err(StorageError::Unreadable { .. })), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The contract over a link: everything that one server and a cluster have in common.
+
+use std::time::Duration;
+
+use gristmill_grains::GrainId;
+use gristmill_grains::storage::{Commit, Durability, Fence, Opened, StorageError};
+use redis::{RedisResult, Value};
+
+use super::link::Link;
+use super::reply::Reply;
+use super::restarts::Restarts;
+use super::script::{By, Call};
+use super::{RedisOptions, error};
+use crate::size;
+
+/// The most bytes of bodies in one pipeline; larger batches are sent in several, one after the other.
+const PIPELINE_BYTES: usize = 8 * 1024 * 1024;
+
+pub(super) struct Engine<L> {
+    link: L,
+    prefix: String,
+    commit_limit: usize,
+    response_timeout: Duration,
+    pub(super) durability: Durability,
+    pub(super) restarts: Restarts,
+}
+
+impl<L: Link> Engine<L> {
+    pub(super) fn new(link: L, durability: Durability, options: RedisOptions) -> Self {
+        let RedisOptions { prefix, commit_limit, response_timeout, .. } = options;
+        Self { link, prefix, commit_limit, response_timeout, durability, restarts: Restarts::default() }
+    }
+
+    pub(super) async fn open(&self, grain: &GrainId, fence: Fence) -> Result<Opened, StorageError> {
+        let reply = self.call(Call::open(&self.prefix, grain, fence)).await;
+        reply.and_then(Reply::opened).map_err(|error| of(grain, error))
+    }
+
+    pub(super) async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
+        // Ok is only what a server has said.
+        let unsent = |commit| size::check(commit, self.commit_limit).and(Err(StorageError::unavailable("not sent")));
+        let mut answers: Vec<_> = batch.iter().map(unsent).collect();
+        let mut failed = None;
+        for pipeline in pipelines(batch, self.commit_limit) {
+            let calls: Vec<_> = pipeline.iter().map(|index| Call::commit(&self.prefix, &batch[*index])).collect();
+            // One limit of time for the whole batch: after a silence, the rest is not tried.
+            let replies = match &failed {
+                Some(failure) => calls.iter().map(|_| Err(StorageError::clone(failure))).collect(),
+                None => self.calls(&calls).await,
+            };
+            for (index, reply) in pipeline.into_iter().zip(replies) {
+                let done =
+                    reply.and_then(|reply| reply.outcome).map(drop).map_err(|error| of(&batch[index].grain, error));
+                failed = failed.or_else(|| done.clone().err().filter(|error| !error.is_definite()));
+                answers[index] = done;
+            }
+        }
+        answers
+    }
+
+    pub(super) async fn begin_run(&self, floor: u64) -> Result<u64, StorageError> {
+        self.call(Call::begin_run(&self.prefix, floor)).await?.number()
+    }
+
+    pub(super) async fn run(&self) -> Result<u64, StorageError> {
+        self.call(Call::run(&self.prefix)).await?.number()
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Reply, StorageError> {
+        let mut replies = self.calls(&[call]).await;
+        replies.pop().unwrap_or_else(|| Err(StorageError::unavailable("no answer")))
+    }
+
+    /// Runs the calls in one pipeline. What a server refuses because it has forgotten the script (it was restarted, or
+    /// flushed) is sent once more with the script's text; the rest is not.
+    async fn calls(&self, calls: &[Call<'_>]) -> Vec<Result<Reply, StorageError>> {
+        let every: Vec<_> = calls.iter().collect();
+        let mut answers = self.send(&every, By::Hash).await;
+        let forgotten = |index: &usize| answers[*index].as_ref().is_err_and(error::is_noscript);
+        let again: Vec<_> = (0..calls.len()).filter(forgotten).collect();
+        if !again.is_empty() {
+            let calls: Vec<_> = again.iter().map(|index| &calls[*index]).collect();
+            let second = self.send(&calls, By::Text).await;
+            again.into_iter().zip(second).for_each(|(index, answer)| answers[index] = answer);
+        }
+        let replies: Vec<_> = calls.iter().zip(answers).map(|(call, answer)| self.reply(call, answer)).collect();
+        let mut answered = replies.iter().flatten().peekable();
+        if answered.peek().is_some() && answered.all(|reply| reply.run_id.is_none()) {
+            // The call that should have asked failed by itself: ask before the others' answers are believed.
+            let ask = Call::run(&self.prefix);
+            for answer in self.send(&[&ask], By::Text).await {
+                if let Err(error) = self.reply(&ask, answer) {
+                    return calls.iter().map(|_| Err(error.clone())).collect();
+                }
+            }
+        }
+        replies
+    }
+
+    async fn send(&self, calls: &[&Call<'_>], by: By) -> Vec<RedisResult<Value>> {
+        let commands = calls.iter().enumerate();
+        let commands = commands.map(|(index, call)| call.command(by, self.link.probes(index))).collect();
+        self.link.send(commands, self.response_timeout).await
+    }
+
+    /// Takes an answer apart. Another process is told of before anyone gets to see what it answered.
+    fn reply(&self, call: &Call<'_>, answer: RedisResult<Value>) -> Result<Reply, StorageError> {
+        let reply = Reply::parse(answer.map_err(|error| error::in_operation(&error))?)?;
+        if let Some(run_id) = &reply.run_id {
+            self.restarts.saw(self.link.shard(&call.key), run_id);
+        }
+        Ok(reply)
+    }
+}
+
+/// Cuts the commits that are not too large into pipelines, by size.
+fn pipelines(batch: &[Commit], commit_limit: usize) -> Vec<Vec<usize>> {
+    let mut pipelines: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    let takes = |commit: &Commit| size::check(commit, commit_limit).is_ok();
+    for (index, commit) in batch.iter().enumerate().filter(|(_, commit)| takes(commit)) {
+        let size = size::body_bytes(commit);
+        match pipelines.last_mut() {
+            Some(last) if size <= room => last.push(index),
+            _ => {
+                pipelines.push(vec![index]);
+                room = PIPELINE_BYTES;
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    pipelines
+}
+
+/// Says which grain cannot be read.
+fn of(grain: &GrainId, error: StorageError) -> StorageError {
+    match error {
+        StorageError::Unreadable { detail } => StorageError::Unreadable { detail: format!("{grain}: {detail}") },
+        other => other,
+    }
+}

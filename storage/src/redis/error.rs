@@ -1,0 +1,64 @@
+//! What the errors of Redis and of its client mean to a grain.
+
+use gristmill_grains::storage::StorageError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// An error in operation. All are transient (loading, read-only, out of memory, no quorum, no answer...), as the
+/// operator or time may cure them, except a key that holds something else than a grain.
+pub(super) fn in_operation(error: &RedisError) -> StorageError {
+    // Before Redis 7, the code of an error inside a script is within its text.
+    if error.code() == Some("WRONGTYPE") || error.to_string().contains("WRONGTYPE") {
+        return StorageError::Unreadable { detail: error.to_string() };
+    }
+    StorageError::unavailable(error)
+}
+
+/// An error while connecting: what waiting cannot cure is told as such.
+pub(super) fn at_connect(error: &RedisError) -> StorageError {
+    use ErrorKind::{AuthenticationFailed, InvalidClientConfig, Server};
+    let text = error.to_string();
+    let wrong = matches!(error.kind(), InvalidClientConfig | AuthenticationFailed | Server(ServerErrorKind::NoPerm))
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        || text.contains("cluster support disabled");
+    if wrong {
+        return StorageError::Misconfigured { detail: format!("Redis refuses the connection: {text}") };
+    }
+    in_operation(error)
+}
+
+/// Does the server not know the script by its hash?
+pub(super) fn is_noscript(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::make_extension_error;
+
+    use super::*;
+
+    fn error(code: &str, detail: &str) -> RedisError {
+        make_extension_error(code.to_owned(), Some(detail.to_owned()))
+    }
+
+    #[test]
+    fn what_time_may_cure_is_transient() {
+        let codes = "LOADING MISCONF READONLY OOM TRYAGAIN CLUSTERDOWN MASTERDOWN NOREPLICAS BUSY ERR";
+        for code in codes.split(' ') {
+            let answer = in_operation(&error(code, "some explanation"));
+            assert!(!answer.is_definite(), "{code}: {answer:?}");
+        }
+        let silence = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        assert!(!in_operation(&silence).is_definite());
+    }
+
+    #[test]
+    fn another_type_is_unreadable_wherever_it_is_told() {
+        for error in [
+            error("WRONGTYPE", "Operation against a key holding the wrong kind of value"),
+            error("ERR", "Error running script: @user_script:9: WRONGTYPE Operation against a key"),
+        ] {
+            assert!(matches!(in_operation(&error), StorageError::Unreadable { .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Notices that another process serves than before, so that acknowledged writes may be gone.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Which process served what, when it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Restarts {
+    seen: Mutex<Seen>,
+    count: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The run id that served each shard (a slot; one shard if there is one server).
+    serving: BTreeMap<u16, String>,
+    /// Which process took over from which. A fail-over is met once in each of its thousands of slots, and is told once.
+    took_over: BTreeMap<String, String>,
+}
+
+impl Restarts {
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.count.subscribe()
+    }
+
+    /// `shard` was served by the process `run_id`.
+    pub(super) fn saw(&self, shard: u16, run_id: &str) {
+        let mut seen = self.seen.lock();
+        if seen.serving.get(&shard).is_some_and(|before| before == run_id) {
+            return;
+        }
+        let Some(before) = seen.serving.insert(shard, run_id.to_owned()) else { return };
+        if seen.took_over.get(&before).is_some_and(|after| after == run_id) {
+            return;
+        }
+        let Seen { serving, took_over } = &mut *seen;
+        took_over.insert(before.clone(), run_id.to_owned());
+        // If it gives back one day, that is news again.
+        if took_over.get(run_id) == Some(&before) {
+            took_over.remove(run_id);
+        }
+        // What nobody is remembered by cannot be met again, so this stays as small as the cluster.
+        let live = |before: &String| serving.values().any(|serving| serving == before);
+        took_over.retain(|before, _| live(before));
+        drop(seen);
+        tracing::warn!(
+            before,
+            after = run_id,
+            "another Redis process serves now: it may have lost acknowledged writes"
+        );
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_takeover_is_told_once_and_a_return_again() {
+        let restarts = Restarts::default();
+        let mut count = restarts.subscribe();
+        let mut saw = |shard, run_id| {
+            restarts.saw(shard, run_id);
+            *count.borrow_and_update()
+        };
+        assert_eq!([saw(1, "a"), saw(2, "a"), saw(3, "b"), saw(1, "a")], [0; 4], "nothing changed yet");
+        assert_eq!([saw(1, "c"), saw(2, "c"), saw(1, "c")], [1; 3], "c took over from a");
+        assert_eq!([saw(1, "a"), saw(2, "a")], [2; 2], "a is back");
+        assert_eq!([saw(2, "c"), saw(1, "c")], [3; 2], "and goes again");
+        assert_eq!([saw(3, "a")], [4]);
+    }
+}

@@ -1,0 +1,65 @@
+//! What a server must be set to, and what its acknowledgement is worth.
+
+use gristmill_grains::storage::{Durability, StorageError};
+use redis::{FromRedisValue, RedisResult, Value};
+
+use super::error;
+use super::link::Link;
+
+/// Refuses servers that may drop grains by themselves.
+pub(super) async fn check_eviction(link: &impl Link) -> Result<(), StorageError> {
+    // INFO, since CONFIG is closed on managed servers.
+    for info in info(link, "memory").await? {
+        match field(&info, "maxmemory_policy") {
+            Some("noeviction") => {}
+            Some(policy) => {
+                let detail =
+                    format!("Redis evicts grains (maxmemory-policy {policy}): set maxmemory-policy noeviction");
+                return Err(StorageError::Misconfigured { detail });
+            }
+            None => tracing::warn!("Redis does not tell its maxmemory-policy: make sure that it is noeviction"),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a node of a cluster where one server is meant: it would answer for its own slots only.
+pub(super) async fn check_standalone(link: &impl Link) -> Result<(), StorageError> {
+    if info(link, "cluster").await?.iter().any(|info| field(info, "cluster_enabled") == Some("1")) {
+        let detail = "this Redis is a node of a cluster: use RedisClusterStorage".to_owned();
+        return Err(StorageError::Misconfigured { detail });
+    }
+    Ok(())
+}
+
+/// What an acknowledged write survives: the least of all nodes.
+pub(super) async fn durability(link: &impl Link) -> Result<Durability, StorageError> {
+    let persistence = info(link, "persistence").await?;
+    if !persistence.iter().all(|info| field(info, "aof_enabled") == Some("1")) {
+        return Ok(Durability::Memory);
+    }
+    let appendfsync = link.ask_all(redis::cmd("CONFIG").arg("GET").arg("appendfsync").to_owned()).await;
+    // Where CONFIG is closed, not more is claimed than an append-only file gives in any case.
+    let always =
+        appendfsync.is_ok_and(|nodes| nodes.into_iter().all(|node| policy(node).is_ok_and(|it| it == "always")));
+    Ok(if always { Durability::Fsync } else { Durability::Os })
+}
+
+fn policy(answer: Value) -> RedisResult<String> {
+    let (_name, policy) = <(String, String)>::from_redis_value(answer)?;
+    Ok(policy)
+}
+
+async fn info(link: &impl Link, section: &str) -> Result<Vec<String>, StorageError> {
+    let answers = link.ask_all(redis::cmd("INFO").arg(section).to_owned()).await;
+    let texts = answers.and_then(|answers| {
+        let text = |answer| Ok(String::from_redis_value(answer)?);
+        answers.into_iter().map(text).collect()
+    });
+    texts.map_err(|error| error::at_connect(&error))
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    info.lines().find_map(value).map(str::trim)
+}

@@ -1,0 +1,37 @@
+//! What a commit must meet: the contract's decision, for the adapters that decide in Rust.
+
+use gristmill_grains::ActivationId;
+use gristmill_grains::storage::{Commit, Fence, StorageError, WriteId};
+
+/// Whether an acceptable commit still has to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Apply,
+    /// It is the grain's last write: its answer was lost, and this is the second time it is sent.
+    Applied,
+}
+
+/// Decides `commit` against what is stored of its grain. `version` looks up a record (0 = never written).
+///
+/// The write id is looked at before the versions: the commit itself has moved them.
+pub(crate) fn admit<E: From<StorageError>>(
+    commit: &Commit,
+    stored: Option<Fence>,
+    last_write: Option<(ActivationId, WriteId)>,
+    mut version: impl FnMut(&str) -> Result<u64, E>,
+) -> Result<Verdict, E> {
+    if stored != Some(commit.fence) {
+        return Err(StorageError::Fenced { seen: stored }.into());
+    }
+    if last_write == Some((commit.fence.activation, commit.write)) {
+        return Ok(Verdict::Applied);
+    }
+    for record in &commit.records {
+        let found = version(&record.name)?;
+        if found != record.expect {
+            let (record, expected) = (record.name.clone(), record.expect);
+            return Err(StorageError::Conflict { record, expected, found }.into());
+        }
+    }
+    Ok(Verdict::Apply)
+}

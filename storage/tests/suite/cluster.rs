@@ -1,0 +1,95 @@
+//! A Redis Cluster: slots that move, nodes that are killed.
+
+use std::time::Duration;
+
+use gristmill_grains::storage::Durability;
+use gristmill_storage::redis::RedisOptions as Options;
+use gristmill_storage::{GrainStorage, RedisClusterStorage};
+use gristmill_test_servers::{RedisCluster, RedisOptions};
+
+use crate::support::{Owner, assert_misconfigured, commit, settle};
+
+async fn connect(cluster: &RedisCluster) -> RedisClusterStorage {
+    let options = Options { response_timeout: Duration::from_secs(1), ..Options::default() };
+    RedisClusterStorage::connect_with(cluster.urls(), options).await.unwrap()
+}
+
+#[tokio::test]
+async fn moved_slot_is_followed() {
+    let mut cluster = RedisCluster::start(3);
+    let storage = connect(&cluster).await;
+    let mut owner = Owner::opened(&storage, "alice").await;
+    assert_eq!(commit(&storage, &owner.write(Some(b"1"))).await, Ok(()));
+    let slot: u16 = cluster.node(0).cli(&["CLUSTER", "KEYSLOT", "gm:player/alice"]).parse().unwrap();
+    let at = usize::from(slot) * 3 / 16_384;
+    cluster.move_slot(slot, (at + 1) % 3);
+    assert_eq!(settle(&storage, &owner.write(Some(b"2"))).await, Ok(()));
+    owner.assert_stored(&storage, b"2").await;
+}
+
+#[tokio::test]
+async fn restarted_node_is_noticed_once_and_alone() {
+    let mut cluster = RedisCluster::start_with(3, &RedisOptions::fsync());
+    let storage = connect(&cluster).await;
+    assert_eq!(storage.durability(), Durability::Fsync);
+    let mut owners = Vec::new();
+    for number in 0..60 {
+        owners.push(Owner::opened(&storage, &number.to_string()).await);
+    }
+    let batch = |owners: &mut [Owner], body: &[u8]| owners.iter_mut().map(|owner| owner.write(Some(body))).collect();
+    let first: Vec<_> = batch(&mut owners, b"1");
+    assert_eq!(storage.commit(&first).await, vec![Ok(()); owners.len()]);
+    assert_eq!(*storage.restarts().borrow(), 0);
+    cluster.node(1).restart();
+    cluster.wait_until_it_serves();
+    let second: Vec<_> = batch(&mut owners, b"2");
+    for write in &second {
+        assert_eq!(settle(&storage, write).await, Ok(()));
+    }
+    assert_eq!(*storage.restarts().borrow(), 1, "twenty slots have another process: one restart");
+    for owner in &owners {
+        owner.assert_stored(&storage, b"2").await;
+    }
+}
+
+#[tokio::test]
+async fn node_that_is_away_takes_only_its_own_grains_with_it() {
+    let mut cluster = RedisCluster::start_with(3, &RedisOptions::fsync());
+    let storage = connect(&cluster).await;
+    for pause in [true, false] {
+        let mut owners = Vec::new();
+        for number in 0..60 {
+            owners.push(Owner::opened(&storage, &format!("{pause}{number}")).await);
+        }
+        let batch: Vec<_> = owners.iter_mut().map(|owner| owner.write(Some(b"1"))).collect();
+        let node = cluster.node(1);
+        if pause {
+            node.pause()
+        } else {
+            node.kill9()
+        }
+        let answers = storage.commit(&batch).await;
+        assert!(
+            answers.iter().all(|answer| answer.as_ref().err().is_none_or(|error| !error.is_definite())),
+            "{answers:?}"
+        );
+        let done = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert!((20..60).contains(&done), "about two thirds are done, not {done}");
+        if pause {
+            node.resume()
+        } else {
+            node.restart()
+        }
+        for write in &batch {
+            assert_eq!(settle(&storage, write).await, Ok(()));
+        }
+        cluster.wait_until_it_serves();
+    }
+}
+
+#[tokio::test]
+async fn one_node_that_evicts_is_enough_to_refuse() {
+    let mut cluster = RedisCluster::start(3);
+    assert_eq!(cluster.node(2).cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]), "OK");
+    assert_misconfigured(RedisClusterStorage::connect(cluster.urls()).await, "set maxmemory-policy noeviction");
+}
