@@ -33,6 +33,16 @@ impl Interface {
         format_ident!("__{}_Interface", self.name(), span = Span::call_site())
     }
 
+    fn module_name(&self) -> Ident {
+        format_ident!("{}_methods", snake_case(&self.name()), span = Span::call_site())
+    }
+
+    /// A generated type, as documentation shows it: by its name in the module, if there is one.
+    pub(super) fn shown(&self, in_module: &Ident, beside: &Ident) -> TokenStream {
+        let module = self.module_name();
+        if self.options.local { quote!(#beside) } else { quote!(#module::#in_module) }
+    }
+
     fn grain_type(&self) -> String {
         self.options.grain.as_ref().map_or_else(|| snake_case(&self.name()), syn::LitStr::value)
     }
@@ -99,6 +109,7 @@ impl Interface {
         let name = self.options.name.as_ref().map_or_else(|| snake_case(&trait_name), syn::LitStr::value);
         let docs = format!("The grain interface [`{trait_name}`], as a type.");
         quote! {
+            #[doc(hidden)]
             #[doc = #docs]
             #[allow(non_camel_case_types, unreachable_pub, dead_code, clippy::exhaustive_structs)]
             #vis struct #marker;
@@ -119,11 +130,11 @@ impl Interface {
             return TokenStream::new();
         }
         let trait_name = self.name();
-        let module = format_ident!("{}_methods", snake_case(&trait_name), span = Span::call_site());
+        let module = self.module_name();
         let (vis, inner) = (&self.item.vis, one_deeper(&self.item.vis));
         let marker = self.marker_name();
         let methods = self.methods.iter().map(|method| {
-            let MethodNames { arguments, pascal } = method.names(self);
+            let MethodNames { arguments, pascal, .. } = method.names(self);
             quote! {
                 #[doc(inline)]
                 #inner use super::#arguments as #pascal;

@@ -14,14 +14,16 @@ pub(super) struct MethodNames {
     pub(super) arguments: Ident,
     /// Its name in the module.
     pub(super) pascal: Ident,
+    /// How documentation shows it: in the module, if there is one.
+    pub(super) shown: TokenStream,
 }
 
 impl Method {
     pub(super) fn names(&self, interface: &Interface) -> MethodNames {
-        MethodNames {
-            arguments: format_ident!("__{}_{}", interface.name(), self.pascal, span = Span::call_site()),
-            pascal: format_ident!("{}", self.pascal, span = Span::call_site()),
-        }
+        let arguments = format_ident!("__{}_{}", interface.name(), self.pascal, span = Span::call_site());
+        let pascal = format_ident!("{}", self.pascal, span = Span::call_site());
+        let shown = interface.shown(&pascal, &arguments);
+        MethodNames { arguments, pascal, shown }
     }
 
     pub(super) fn expand(&self, index: usize, interface: &Interface) -> TokenStream {
@@ -52,6 +54,7 @@ impl Method {
         let body = if self.arguments.is_empty() { quote!(;) } else { quote!({ #(#fields)* }) };
         let serde = self.serde(interface);
         quote! {
+            #[doc(hidden)]
             #[doc = #docs]
             #[allow(non_camel_case_types, unreachable_pub, dead_code, deprecated)]
             #vis struct #arguments #body
@@ -64,7 +67,7 @@ impl Method {
     /// that cannot travel has no errors there.
     fn serde(&self, interface: &Interface) -> TokenStream {
         let grains = &interface.options.krate;
-        let MethodNames { arguments, pascal } = self.names(interface);
+        let MethodNames { arguments, pascal, .. } = self.names(interface);
         let serde = quote!(#grains::__private::serde);
         let (serde_path, renamed) = (readable(&serde), pascal.to_string());
         let names: Vec<_> = self.arguments.iter().map(|(name, _)| name).collect();
