@@ -43,8 +43,5 @@ pub use reference::{GrainRef, InterfaceRef, RefKey};
 pub use request::{RequestContext, TRACEPARENT};
 pub use storage::StorageError;
 
-/// What the macros' output names besides.
 #[doc(hidden)]
-pub mod __private {
-    pub use serde;
-}
+pub mod __private;
