@@ -32,6 +32,16 @@ pub struct ChainNode {
     abandoned: AtomicBool,
 }
 
+impl Drop for ChainNode {
+    /// One after the other: a chain may be longer than the stack is deep.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
+    }
+}
+
 impl ChainNode {
     /// The caller gave the call up (timed out, dropped it): the edge to it is gone.
     pub fn abandon(&self) {

@@ -28,6 +28,8 @@ use crate::sweeper::Sweeper;
 const RUNNING: u8 = 0;
 const STOPPING: u8 = 1;
 const STOPPED: u8 = 2;
+/// A later silo runs on the same storage.
+const SUPERSEDED: u8 = 3;
 
 /// What all parts of a silo share.
 pub(crate) struct Core {
@@ -103,7 +105,9 @@ impl Core {
     }
 
     pub(crate) fn begin_stop(&self) -> bool {
-        self.state.compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        [RUNNING, SUPERSEDED]
+            .into_iter()
+            .any(|from| self.state.compare_exchange(from, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 
     pub(crate) fn end_stop(&self) {
@@ -120,6 +124,7 @@ impl Core {
             RUNNING => return Ok(()),
             STOPPING if options.from_turn => return Ok(()),
             STOPPING => "the silo is stopping",
+            SUPERSEDED => "a later silo runs on its storage",
             _ => "the silo has stopped",
         };
         Err(Fault::not_executed(Cause::SiloUnavailable { reason: reason.to_owned() }))
@@ -133,7 +138,7 @@ impl Core {
         self.hosts.read().clone()
     }
 
-    /// A fence in this storage is another's: if a later silo runs on it, this one ends.
+    /// A fence in this storage is another's: if a later silo runs on it, this one serves no more.
     pub(crate) fn check_superseded(&self, storage: usize) {
         let Some(me) = self.me.upgrade() else { return };
         self.spawn_task(async move {
@@ -142,7 +147,8 @@ impl Core {
                 && run > me.runs[storage]
             {
                 let name = committer.name.clone();
-                tracing::error!(storage = name, "a later silo runs on this storage; this one stops");
+                tracing::error!(storage = name, "a later silo runs on this storage; this one serves no more, stop it");
+                let _ = me.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
                 me.event(SiloEvent::Superseded { storage: name.clone() });
                 me.superseded.lock().get_or_insert(name);
                 me.must_stop.notify_one();
