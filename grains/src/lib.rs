@@ -26,6 +26,8 @@ pub mod reference;
 mod request;
 pub mod state;
 pub mod storage;
+#[doc(hidden)]
+pub mod sync;
 pub mod turn;
 
 pub use call::Call;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use gristmill_grains::Grain;
+use gristmill_grains::sync::RwLock;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use parking_lot::RwLock;
 
 use crate::activation::Activation;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gristmill_grains::StorageError;
 use gristmill_grains::storage::{Commit, GrainStorage, MAX_BATCH};
-use parking_lot::Mutex;
+use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use gristmill_cluster::Directory;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{Binding, CallOptions, Runtime};
+use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef};
-use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -73,16 +73,21 @@ impl Core {
         self.clock.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn spawn_task<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
+    pub(crate) fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        #[cfg(shuttle)]
+        let task = {
+            drop(shuttle::future::spawn(task));
+            std::future::ready(())
+        };
         self.handle.spawn(task)
     }
 
     /// Is this thread now running a task of the silo's own tokio runtime? Only there may a turn be polled in place: what
     /// it waits for belongs to the runtime that polled it first.
     pub(crate) fn is_current(&self) -> bool {
+        if cfg!(shuttle) {
+            return true;
+        }
         thread_local! {
             static LAST: Cell<Option<(tokio::task::Id, tokio::runtime::Id)>> = const { Cell::new(None) };
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, DeactivationReason, Fault, GrainId, GrainRef, GrainType, InterfaceRef, RefKey};
-use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gristmill_grains::port::CallOptions;
+use gristmill_grains::sync::Mutex;
 use gristmill_grains::{ActivationId, Grain, GrainKey};
-use parking_lot::Mutex;
 
 use crate::activation::Activation;
 use crate::host::TypeHost;

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::Activation;
 use super::commit::Snapshots;
 use super::gate::{Held, HeldSend};
-use super::mailbox::{Admitted, Expire, Running, RunningTask};
+use super::lifecycle::Loss;
+use super::mailbox::{Admitted, Expire, Phase, Running, RunningTask};
 
 /// What a turn does with its grain.
 pub(crate) trait Body<G: Grain>: Send + 'static {
@@ -319,8 +320,12 @@ impl<G: Grain> Activation<G> {
     /// The turn's activation ends with it; what earlier turns have put behind the gate still settles.
     fn drop_after(self: &Arc<Self>, access: Access, turn: TurnId, fault: Fault) {
         let mut inner = self.inner.lock();
+        // In one step: nobody may be let in to a grain that is gone.
+        if inner.phase == Phase::Active {
+            inner.phase = Phase::Closing;
+        }
         self.release(&mut inner, access, turn, None);
         drop(inner);
-        self.lose(fault, super::lifecycle::Loss::AfterSettling);
+        self.lose(fault, Loss::AfterSettling);
     }
 }
