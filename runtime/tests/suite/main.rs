@@ -1,5 +1,9 @@
-//! What a silo promises, on one silo, with storage in memory.
+//! What a silo promises, on one silo, with storage in memory. One module per promise.
 
 #![allow(clippy::unwrap_used)]
 
 mod basics;
+mod deadlock;
+mod panics;
+mod support;
+mod turns;
