@@ -311,6 +311,12 @@ impl<G: Grain> Activation<G> {
         Ok(())
     }
 
+    /// Does a turn of this caller's pass what waits here, because a running read waits for it?
+    pub(super) fn passes(&self, access: Access, caller: &Arc<ChainNode>) -> bool {
+        let inner = self.inner.lock();
+        access == Access::Shared && inner.phase == Phase::Active && inner.read_awaits(Some(caller))
+    }
+
     /// Runs what may run now, on this task.
     pub(crate) fn pump(self: &Arc<Self>) {
         for _ in 0..PUMP_BUDGET {
@@ -337,7 +343,14 @@ impl<G: Grain> Activation<G> {
                 return Next::Nothing;
             }
             if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
-                return if inner.writer == 0 && inner.readers == 0 { Next::Close(reason) } else { Next::Nothing };
+                if inner.writer == 0 && inner.readers == 0 {
+                    return Next::Close(reason);
+                }
+                // Only a read that a running one waits for: the others go to the next activation.
+                let first = inner.slow_ref().and_then(|slow| slow.queue.front());
+                if !first.is_some_and(|job| job.access() == Access::Shared && inner.read_awaits(job.caller())) {
+                    return Next::Nothing;
+                }
             }
             let Some(job) = inner.slow().queue.pop_front() else { return Next::Nothing };
             if !job.is_live() {
