@@ -26,7 +26,7 @@ use tracing::Instrument;
 use super::Activation;
 use super::gate::{Gate, HeldSend, Slot};
 use super::mailbox::Phase;
-use super::turn::{Ended, TurnRun, next_turn_id};
+use super::turn::{Ended, TurnRun, discard, next_turn_id};
 use crate::events::SiloEvent;
 
 /// How a lost activation ends.
@@ -60,9 +60,10 @@ impl<G: Grain> Activation<G> {
         let activation = self.clone();
         self.host.core.spawn_task(async move {
             let limit = activation.host.core.options.activation_timeout;
-            match tokio::time::timeout(limit, run).await {
+            match tokio::time::timeout(limit, &mut run).await {
                 Ok(ended) => activation.activated(ended),
                 Err(_) => {
+                    discard(run);
                     let reason = format!("it did not end within {limit:?}");
                     activation.fail_activation(Fault::not_executed(Cause::ActivationFailed { reason }));
                 }
@@ -145,18 +146,25 @@ impl<G: Grain> Activation<G> {
         let failed = |reason: String| Fault::not_executed(Cause::ActivationFailed { reason });
         let grain = match result {
             Ok(Ok(grain)) if !frame.aborted => grain,
-            Ok(Ok(_)) => return self.fail_activation(failed("on_activate aborted".to_owned())),
+            Ok(Ok(grain)) => {
+                discard(grain);
+                return self.fail_activation(failed("on_activate aborted".to_owned()));
+            }
             Ok(Err(fault)) => return self.fail_activation(fault),
             Err(panic) => return self.fail_activation(failed(format!("panicked: {panic}"))),
         };
         let snapshots = match self.snapshot(&grain) {
             Ok(snapshots) => snapshots,
-            Err(fault) => return self.fail_activation(fault),
+            Err(fault) => {
+                discard(grain);
+                return self.fail_activation(fault);
+            }
         };
         let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
         let mut inner = self.inner.lock();
         if inner.lost.is_some() {
-            return; // `lose` has taken care of everything
+            drop(inner);
+            return discard(grain); // `lose` has taken care of everything else
         }
         inner.phase = Phase::Active;
         inner.writer = 0;
@@ -277,13 +285,13 @@ impl<G: Grain> Activation<G> {
         frame: gristmill_grains::turn::Frame,
     ) {
         let limit = self.host.core.options.activation_timeout;
-        let hook = TurnRun::new(frame, async move {
+        let mut hook = TurnRun::new(frame, async move {
             let result = super::call::only(&mut grain).on_deactivate(reason).await;
             (grain, result)
         });
         let id = self.grain_id();
         let mut outbox = Vec::new();
-        let snapshots = match tokio::time::timeout(limit, hook).await {
+        let snapshots = match tokio::time::timeout(limit, &mut hook).await {
             Ok((Ok((grain, result)), mut frame)) => {
                 if let Err(error) = result {
                     tracing::error!(grain = %id, %error, "on_deactivate failed; the state is written as it is");
@@ -291,10 +299,15 @@ impl<G: Grain> Activation<G> {
                 if let Some(extra) = &mut frame.extra {
                     outbox = std::mem::take(&mut extra.outbox);
                 }
-                if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) }
+                let snapshots = if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
+                discard(grain);
+                snapshots
             }
             Ok((Err(panic), _)) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
-            Err(_) => Err(Fault::maybe_executed_with(Cause::Timeout)),
+            Err(_) => {
+                discard(hook);
+                Err(Fault::maybe_executed_with(Cause::Timeout))
+            }
         };
         match snapshots {
             Ok(snapshots) => self.put(snapshots.records, true),
@@ -341,7 +354,8 @@ impl<G: Grain> Activation<G> {
         };
         self.mute.store(true, Ordering::Release);
         drop(inner);
-        drop((held, timers));
+        drop(timers);
+        discard(held);
         if !was_lost {
             self.host.metrics.lost.fetch_add(1, Ordering::Relaxed);
             self.host.core.event(SiloEvent::ActivationLost { grain: self.grain_id(), fault: fault.clone() });
