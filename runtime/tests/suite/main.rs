@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod activation;
 mod basics;
 mod deadlock;
 mod panics;
+mod places;
 mod support;
 mod turns;

@@ -99,7 +99,7 @@ impl Probe {
 
     /// Opens a latch, for good.
     pub(crate) fn open(&self, latch: &str) {
-        self.open.send_modify(|open| drop(open.insert(latch.to_owned())));
+        self.open.send_modify(|open| open.extend([latch.to_owned()]));
     }
 
     /// Waits until the latch is open.

@@ -99,6 +99,16 @@ async fn a_read_that_a_running_read_waits_for_passes_a_waiting_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_a_running_read_waits_for_passes_a_deactivation() {
+    let rig = Rig::start().await;
+    let back = Do::Read("a".into(), vec![note("back")]);
+    let script = vec![Do::Deactivate, Do::Read("b".into(), vec![Do::Yield, back])];
+    soon(rig.node("a").read(script)).await.unwrap();
+    rig.probe.saw("a-").await;
+    assert_eq!(rig.probe.lines(), ["a+", "b+", "back", "a-"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_begun_turn_ends_though_its_caller_is_gone() {
     let rig = Rig::start().await;
     // Once begun on the caller's own task, once out of the queue.
