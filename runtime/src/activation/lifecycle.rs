@@ -88,7 +88,14 @@ impl<G: Grain> Activation<G> {
                         Ok(opened) => break opened,
                         Err(seen) => {
                             // The storage remembers later owners than the directory does.
-                            self.host.core.check_superseded(storage);
+                            match self.host.core.superseded(storage).await {
+                                Ok(None) => {}
+                                Ok(Some(fault)) => return Err(fault.of(&id)),
+                                Err(_) => {
+                                    tokio::time::sleep(OPEN_RETRY.0).await;
+                                    continue;
+                                }
+                            }
                             epoch = directory.raise(&id, self.id, seen.epoch).await.map_err(unavailable)?;
                         }
                     }
