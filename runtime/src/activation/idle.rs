@@ -32,6 +32,11 @@ impl<G: Grain> Activation<G> {
         OVERHEAD + size_of::<G>() + 2 * state
     }
 
+    /// Could it not be activated?
+    pub(crate) fn has_failed(&self) -> bool {
+        self.inner.lock().phase == Phase::Failed
+    }
+
     /// Nothing runs, waits, ticks or is on its way; or it is a failed one whose back-off is over.
     pub(crate) fn may_be_collected(&self) -> bool {
         let inner = self.inner.lock();
