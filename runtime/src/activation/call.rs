@@ -426,6 +426,10 @@ where
         Some(cell_expiry(&self.cell))
     }
 
+    fn from_turn(&self) -> bool {
+        self.options.from_turn
+    }
+
     fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
         if let Some(wait) = self.wait {
             activation.host.core.graph.remove(wait);

@@ -44,6 +44,10 @@ const OPEN_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 const FAILED_FIRST: Duration = Duration::from_millis(100);
 const FAILED_LAST: Duration = Duration::from_secs(5);
 
+fn stopping_fault() -> Fault {
+    Fault::not_executed(Cause::SiloUnavailable { reason: "the silo is stopping".to_owned() })
+}
+
 impl<G: Grain> Activation<G> {
     /// Begins; `here`: on this task as far as it goes without waiting.
     pub(crate) fn activate(self: &Arc<Self>, here: bool) {
@@ -254,13 +258,28 @@ impl<G: Grain> Activation<G> {
 
     /// Asks for an orderly end: after the running turns, before the queued ones.
     pub(crate) fn request_close(self: &Arc<Self>, reason: DeactivationReason) {
+        let stopping = reason == DeactivationReason::SiloStopping;
         let mut inner = self.inner.lock();
+        if inner.phase == Phase::Failed && stopping {
+            drop(inner);
+            return self.leave_catalog();
+        }
         if !matches!(inner.phase, Phase::Active | Phase::Activating) {
             return;
         }
-        inner.slow().close.get_or_insert(reason);
+        let slow = inner.slow();
+        slow.close.get_or_insert(reason);
+        // A silo that stops still serves what its running turns wait for; the rest has nowhere to go.
+        let mut refused = std::collections::VecDeque::new();
+        if stopping {
+            let (kept, others) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.from_turn());
+            (slow.queue, refused) = (kept, others);
+        }
         let now = inner.phase == Phase::Active && inner.writer == 0 && inner.readers == 0;
         drop(inner);
+        for job in refused {
+            job.fail(stopping_fault().of(&self.grain_id()));
+        }
         if now {
             self.pump_later();
         }
