@@ -7,5 +7,6 @@ mod basics;
 mod deadlock;
 mod panics;
 mod places;
+mod stop;
 mod support;
 mod turns;
