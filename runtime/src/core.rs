@@ -12,7 +12,7 @@ use gristmill_cluster::Directory;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{Binding, CallOptions, Runtime};
 use gristmill_grains::sync::{Mutex, RwLock};
-use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef};
+use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef, StorageError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -145,20 +145,26 @@ impl Core {
 
     /// A fence in this storage is another's: if a later silo runs on it, this one serves no more.
     pub(crate) fn check_superseded(&self, storage: usize) {
-        let Some(me) = self.me.upgrade() else { return };
-        self.spawn_task(async move {
-            let committer = &me.storages[storage];
-            if let Ok(run) = committer.storage.run().await
-                && run > me.runs[storage]
-            {
-                let name = committer.name.clone();
-                tracing::error!(storage = name, "a later silo runs on this storage; this one serves no more, stop it");
-                let _ = me.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
-                me.event(SiloEvent::Superseded { storage: name.clone() });
-                me.superseded.lock().get_or_insert(name);
-                me.must_stop.notify_one();
-            }
-        });
+        if let Some(me) = self.me.upgrade() {
+            self.spawn_task(async move { drop(me.superseded(storage).await) });
+        }
+    }
+
+    /// Does a later silo run on this storage? Then this one serves no more, and must not take grains back from it.
+    pub(crate) async fn superseded(&self, storage: usize) -> Result<Option<Fault>, StorageError> {
+        let committer = &self.storages[storage];
+        if committer.storage.run().await? <= self.runs[storage] {
+            return Ok(None);
+        }
+        let name = committer.name.clone();
+        if self.superseded.lock().replace(name.clone()).is_none() {
+            tracing::error!(storage = name, "a later silo runs on this storage; this one serves no more, stop it");
+            let _ = self.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
+            self.event(SiloEvent::Superseded { storage: name.clone() });
+            self.must_stop.notify_one();
+        }
+        let reason = format!("a later silo runs on storage {name:?}");
+        Ok(Some(Fault::not_executed(Cause::SiloUnavailable { reason })))
     }
 
     /// Records a `keep_running` grain, so that it is brought back after a restart.

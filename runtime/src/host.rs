@@ -273,7 +273,8 @@ impl<G: Grain> AnyHost for TypeHost<G> {
     }
 
     fn is_active(&self, key: &str) -> bool {
-        G::Key::from_text(key).is_ok_and(|key| self.catalog.get(self.catalog.hash(&key), &key).is_some())
+        let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
+        found.is_some_and(|activation| !activation.has_failed())
     }
 }
 

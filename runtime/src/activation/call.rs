@@ -282,7 +282,9 @@ impl<G: Grain> Activation<G> {
         let call = ChainLink { grain: self.grain_id(), method: M::NAME.into() };
         let queued: Weak<dyn Queued> = Arc::downgrade(&(cell.clone() as Arc<dyn Queued>));
         graph.insert(wait, caller.clone(), call, self.me.clone(), queued);
-        if let Some(chain) = graph.cycle(wait)
+        // A read that a running read of this activation waits for is let in beside it: it waits for nobody.
+        if !self.passes(B::ACCESS, caller)
+            && let Some(chain) = graph.cycle(wait)
             && let Some(arguments) = cell.begin()
         {
             graph.remove(wait);
@@ -422,6 +424,10 @@ where
 
     fn expire(&self) -> Option<Weak<dyn Expire>> {
         Some(cell_expiry(&self.cell))
+    }
+
+    fn from_turn(&self) -> bool {
+        self.options.from_turn
     }
 
     fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {

@@ -56,6 +56,13 @@ pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload))
 }
 
+/// Drops a value of the user's; a panic of its `Drop` ends here.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(panic) = guarded(|| drop(value)) {
+        tracing::error!(panic, "a grain panicked while it was dropped");
+    }
+}
+
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
@@ -256,7 +263,7 @@ impl<G: Grain> Activation<G> {
         };
         if frame.aborted {
             let fault = Fault::maybe_executed_with(Cause::Aborted);
-            drop(grain);
+            discard(grain);
             self.drop_after(access, turn, fault.clone());
             return lost(fault);
         }
@@ -271,14 +278,14 @@ impl<G: Grain> Activation<G> {
         if let Some(fault) = inner.lost.clone() {
             self.release(&mut inner, access, turn, None);
             drop(inner);
-            drop(grain);
+            discard(grain);
             return lost(fault);
         }
         let snapshots = match early.unwrap_or_else(|| self.snapshot(&grain)) {
             Ok(snapshots) => snapshots,
             Err(fault) => {
                 drop(inner);
-                drop(grain);
+                discard(grain);
                 self.drop_after(access, turn, fault.clone());
                 return lost(fault);
             }

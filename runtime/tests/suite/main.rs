@@ -1,5 +1,12 @@
-//! What a silo promises, on one silo, with storage in memory.
+//! What a silo promises, on one silo, with storage in memory. One module per promise.
 
 #![allow(clippy::unwrap_used)]
 
+mod activation;
 mod basics;
+mod deadlock;
+mod panics;
+mod places;
+mod stop;
+mod support;
+mod turns;
