@@ -426,7 +426,7 @@ where
         Some(cell_expiry(&self.cell))
     }
 
-    fn from_turn(&self) -> bool {
+    fn is_from_turn(&self) -> bool {
         self.options.from_turn
     }
 

@@ -272,7 +272,7 @@ impl<G: Grain> Activation<G> {
         // A silo that stops still serves what its running turns wait for; the rest has nowhere to go.
         let mut refused = std::collections::VecDeque::new();
         if stopping {
-            let (kept, others) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.from_turn());
+            let (kept, others) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.is_from_turn());
             (slow.queue, refused) = (kept, others);
         }
         let now = inner.phase == Phase::Active && inner.writer == 0 && inner.readers == 0;

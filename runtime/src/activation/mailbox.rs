@@ -43,7 +43,7 @@ pub(crate) trait Job<G: Grain>: Send {
     fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>);
     fn fail(self: Box<Self>, fault: Fault);
     /// Does a running turn, or the runtime, ask for it? A silo that stops still serves those.
-    fn from_turn(&self) -> bool {
+    fn is_from_turn(&self) -> bool {
         true
     }
     /// Does it go on to the next activation when this one ends?
