@@ -5,6 +5,9 @@
 mod activation;
 mod basics;
 mod deadlock;
+mod deadlines;
+mod errors;
+mod oneway;
 mod panics;
 mod places;
 mod stop;
