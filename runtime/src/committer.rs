@@ -80,13 +80,23 @@ impl Committer {
         loop {
             let batch = self.next_batch();
             if batch.0.is_empty() {
-                self.wake.notified().await;
+                if self.is_down() { self.probe().await } else { self.wake.notified().await }
                 continue;
             }
             // More may wait for the other lane.
             self.wake.notify_one();
             self.send(batch).await;
         }
+    }
+
+    /// While writes are refused and nothing is on its way, this is how it shows that the storage is back.
+    async fn probe(&self) {
+        if tokio::time::timeout(LAST_RETRY, self.wake.notified()).await.is_ok() {
+            return;
+        }
+        let sent = Instant::now();
+        let answer = self.storage.run().await;
+        self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
     }
 
     fn next_batch(&self) -> (Vec<Commit>, Vec<Answer>) {
@@ -146,6 +156,7 @@ impl Committer {
                 let since = *since.get_or_insert(sent);
                 if since.elapsed() >= DOWN_AFTER && !self.down.swap(true, Ordering::Relaxed) {
                     tracing::error!(storage = self.name, %error, "the storage is down; writes wait, new ones are refused");
+                    self.wake.notify_one(); // an idle lane, to probe
                 }
             }
         }

@@ -153,7 +153,12 @@ where
     fn start(&self, key: &KeyOf<M>, mut arguments: M, mut options: CallOptions) -> Start<M> {
         options.inline &= self.host.options.inline && self.host.core.is_current();
         let mut tried = Vec::new();
+        // One that was inherited may be over; only a stated deadline costs a look at the clock.
+        let expired = options.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let fault = loop {
+            if expired {
+                break Fault::not_executed(Cause::Timeout).detailed("its deadline had passed before it was made");
+            }
             let activation = match self.host.route(key, &options, &tried) {
                 Ok(activation) => activation,
                 Err(fault) => break fault,

@@ -5,8 +5,14 @@
 mod activation;
 mod basics;
 mod deadlock;
+mod deadlines;
+mod durability;
+mod errors;
+mod oneway;
 mod panics;
 mod places;
+mod policies;
+mod rollback;
 mod stop;
 mod support;
 mod turns;

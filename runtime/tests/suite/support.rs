@@ -128,6 +128,8 @@ pub(crate) enum Do {
     Sleep(Duration),
     /// Never ends.
     Hang,
+    /// Notes `text` when the rest of the script is over, however it ends.
+    Guard(String),
     /// Lets others run once.
     Yield,
     /// Appends to the list (in write turns).
@@ -227,6 +229,7 @@ fn run<'a>(
 ) -> BoxFuture<'a, Result<(), String>> {
     Box::pin(async move {
         let node = |key: String| ctx.grain::<NodeRef>(key);
+        let mut guards = Vec::new();
         for step in script {
             let outcome = match step {
                 Do::Note(text) => {
@@ -242,6 +245,10 @@ fn run<'a>(
                     continue;
                 }
                 Do::Hang => std::future::pending().await,
+                Do::Guard(text) => {
+                    guards.push(Guard(probe.clone(), text));
+                    continue;
+                }
                 Do::Yield => {
                     tokio::task::yield_now().await;
                     continue;
@@ -306,6 +313,14 @@ fn run<'a>(
         }
         Ok(())
     })
+}
+
+struct Guard(Arc<Probe>, String);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.note(self.1.clone());
+    }
 }
 
 fn noted(probe: &Probe, outcome: Result<Vec<u64>, CallError<String>>) {
