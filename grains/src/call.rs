@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::filter::{Target, TypedCall};
 use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Start};
 use crate::reference::{GrainRef, id_of};
 use crate::turn::{self, Frame};
-use crate::{Cause, Fault, KeyOf, Method, Outcome, RequestContext};
+use crate::{Access, Cause, Fault, KeyOf, Method, Outcome, RequestContext};
 
 /// Turns polled one within the other on a caller's stack, at most; deeper ones get a task of their own.
 const MAX_NESTING: usize = 8;
@@ -84,7 +85,7 @@ impl<'a, M: Method> Call<'a, M> {
     pub fn try_send(self) -> Result<(), Fault> {
         let grain = self.target.get();
         let Some(binding) = grain.binding() else { return Err(unbound::<M>(grain.key())) };
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.timeout.map(deadline_after);
         let (options, lost) = options(self.request, deadline, false);
         if let Some(fault) = lost {
             return Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME));
@@ -126,8 +127,8 @@ pub struct CallFuture<'a, M: Method> {
 enum State<M: Method> {
     Start(M, RequestContext),
     Waiting(Arc<CallCell<M>>),
-    /// Through filters, or held back until earlier turns are durable.
-    Detour(BoxFuture<'static, Outcome<M>>),
+    /// Through filters, or held back until earlier turns are durable; and whether it has been sent off since.
+    Detour(BoxFuture<'static, Outcome<M>>, Arc<AtomicBool>),
     Over,
 }
 
@@ -148,7 +149,7 @@ impl<M: Method> CallFuture<'_, M> {
                 None => return Poll::Ready(Err(unbound::<M>(grain.key()).into())),
             },
         };
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.timeout.map(deadline_after);
         if let Some(at) = deadline {
             self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
         }
@@ -159,7 +160,9 @@ impl<M: Method> CallFuture<'_, M> {
         let settled = turn::with_current(|frame| frame.and_then(earlier_turns));
         if settled.is_some() || !binding.outgoing.is_empty() {
             let (binding, key) = (binding.clone(), grain.key().clone());
-            self.state = State::Detour(Box::pin(detour(binding, key, arguments, options, settled)));
+            let sent = Arc::new(AtomicBool::new(false));
+            let future = Box::pin(detour(binding, key, arguments, options, settled, sent.clone()));
+            self.state = State::Detour(future, sent);
             return self.proceed(cx);
         }
         options.inline = may_inline(cx);
@@ -178,7 +181,7 @@ impl<M: Method> CallFuture<'_, M> {
     fn proceed(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
         let polled = match &mut self.state {
             State::Waiting(cell) => cell.poll(cx),
-            State::Detour(future) => future.as_mut().poll(cx),
+            State::Detour(future, _) => future.as_mut().poll(cx),
             State::Start(..) | State::Over => {
                 Poll::Ready(Err(Fault::maybe_executed_with(Cause::Cancelled).in_method(M::NAME).into()))
             }
@@ -203,7 +206,7 @@ impl<M: Method> CallFuture<'_, M> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Start(..) | State::Over => false,
             State::Waiting(cell) => cell.abandon(),
-            State::Detour(_) => true,
+            State::Detour(_, sent) => sent.load(Ordering::Relaxed),
         }
     }
 }
@@ -228,6 +231,12 @@ impl<M: Method> Drop for CallFuture<'_, M> {
     }
 }
 
+/// This time from now. A time that no clock reaches is taken for thirty years.
+pub fn deadline_after(time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + time.min(FAR)
+}
+
 /// What the call inherits from the turn that makes it; and why it may not be made, if that turn's activation is lost.
 fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) -> (CallOptions, Option<Fault>) {
     turn::with_current(|frame| {
@@ -242,11 +251,11 @@ fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) ->
             }
         }
         let denied = || {
-            let denied = awaited && frame.dirty && frame.activation.denies_dirty_calls();
+            let denied = awaited && frame.dirty != 0 && frame.activation.denies_dirty_calls();
             denied.then(|| Fault::not_executed(Cause::Uncommitted))
         };
         let lost = frame.activation.lost().or_else(denied);
-        if awaited && frame.dirty {
+        if awaited && frame.dirty != 0 {
             frame.activation.count_dirty_call();
         }
         (CallOptions { deadline, request, awaited, from_turn: true, inline: false }, lost)
@@ -255,7 +264,8 @@ fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) ->
 
 /// An awaited call waits until the turns before its own are durable.
 fn earlier_turns(frame: &mut Frame) -> Option<BoxFuture<'static, Result<(), Fault>>> {
-    if !frame.on_uncommitted {
+    // Beside a read turn others may have ended since it began.
+    if !frame.on_uncommitted && frame.access == Access::Exclusive {
         return None;
     }
     let settled = frame.activation.settled();
@@ -277,7 +287,7 @@ fn may_inline(cx: &mut Context<'_>) -> bool {
             },
             false => false,
         },
-        depth => depth < MAX_NESTING,
+        depth => depth < MAX_NESTING && turn::may_nest(),
     }
 }
 
@@ -287,11 +297,17 @@ async fn detour<M: Method>(
     arguments: M,
     options: CallOptions,
     settled: Option<BoxFuture<'static, Result<(), Fault>>>,
+    sent: Arc<AtomicBool>,
 ) -> Outcome<M> {
     if let Some(settled) = settled {
         let limit = binding.runtime.default_timeout();
         match tokio::time::timeout(limit, settled).await {
-            Ok(settled) => settled?,
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => {
+                let reason = format!("the caller's earlier turns did not become durable: {fault}");
+                let fault = Fault::not_executed(Cause::ActivationLost { reason });
+                return Err(fault.of(&id_of::<M>(&key)).in_method(M::NAME).into());
+            }
             Err(_) => {
                 let fault = Fault::not_executed(Cause::Timeout).of(&id_of::<M>(&key)).in_method(M::NAME);
                 return Err(fault.detailed("the caller's earlier turns did not become durable in time").into());
@@ -299,10 +315,10 @@ async fn detour<M: Method>(
         }
     }
     if binding.outgoing.is_empty() {
-        return Direct { binding: &binding, key: &key, options: &options }.call(arguments).await;
+        return Direct { binding: &binding, key: &key, options: &options, sent: &sent }.call(arguments).await;
     }
     let (grain, request) = (id_of::<M>(&key), options.request.clone());
-    let direct = Direct { binding: &binding, key: &key, options: &options };
+    let direct = Direct { binding: &binding, key: &key, options: &options, sent: &sent };
     TypedCall::run(&binding.outgoing, &grain, &request, arguments, direct).await
 }
 
@@ -310,12 +326,14 @@ struct Direct<'a, M: Method> {
     binding: &'a Binding,
     key: &'a KeyOf<M>,
     options: &'a CallOptions,
+    sent: &'a AtomicBool,
 }
 
 impl<M: Method> Target<M> for Direct<'_, M> {
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         Box::pin(async move {
             let method = self.binding.method::<M>().ok_or_else(|| unknown::<M>(self.key))?;
+            self.sent.store(true, Ordering::Relaxed);
             match method.start(self.key, arguments, self.options.clone()) {
                 Start::Ready(outcome) => outcome,
                 Start::Wait(cell) => Waiting(cell).await,

@@ -61,6 +61,11 @@ impl<M: Method> CallCell<M> {
         self.0.lock().args.is_some()
     }
 
+    /// Is there an outcome, or nobody who waits for one?
+    pub fn is_over(&self) -> bool {
+        matches!(self.0.lock().state, State::Done(_) | State::Over)
+    }
+
     /// Delivers the outcome, unless the call is over.
     pub fn finish(&self, outcome: Outcome<M>) {
         let mut inner = self.0.lock();

@@ -138,6 +138,7 @@ pub struct TypedCall<'a, M: crate::Method, T> {
     arguments: Option<M>,
     again: Option<Vec<u8>>,
     outcome: Option<crate::Outcome<M>>,
+    running: bool,
     target: T,
 }
 
@@ -154,11 +155,20 @@ impl<'a, M: crate::Method, T: Target<M>> TypedCall<'a, M, T> {
         if filters.iter().any(|filter| filter.retries()) {
             again = Some(crate::codec::encode_wire(&arguments)?);
         }
-        let mut call = Self { grain, request, arguments: Some(arguments), again, outcome: None, target };
+        let mut call =
+            Self { grain, request, arguments: Some(arguments), again, outcome: None, running: false, target };
         let result = run(filters, &mut call).await;
+        if call.running {
+            // The method was cut off where it was waiting: half a turn must not be kept.
+            crate::turn::with_current(|frame| frame.into_iter().for_each(|frame| frame.aborted = true));
+            let reason = "a call filter dropped the running method".to_owned();
+            return Err(Fault::maybe_executed_with(Cause::Refused { reason }).of(grain).in_method(M::NAME).into());
+        }
+        let ran = call.arguments.is_none();
         match (result, call.outcome) {
             (Ok(()), Some(outcome)) => outcome,
             (Ok(()), None) => Err(Fault::maybe_executed_with(Cause::Cancelled).into()),
+            (Err(fault), _) if ran => Err(fault.after_start().of(grain).in_method(M::NAME).into()),
             (Err(fault), _) => Err(fault.of(grain).in_method(M::NAME).into()),
         }
     }
@@ -207,7 +217,9 @@ impl<M: crate::Method, T: Target<M>> Invocation for TypedCall<'_, M, T> {
                 }
             };
             self.outcome = None;
+            self.running = true;
             self.outcome = Some(self.target.call(arguments).await);
+            self.running = false;
             Ok(())
         })
     }

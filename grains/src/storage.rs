@@ -211,7 +211,8 @@ pub trait GrainStorage: Send + Sync + 'static {
     async fn open(&self, grain: &GrainId, fence: Fence) -> Result<Opened, StorageError>;
 
     /// Applies commits of different grains, each atomic by itself; the answers are in their order. Called with at most
-    /// [`MAX_BATCH`] commits; several calls may run at once, never two with the same grain.
+    /// [`MAX_BATCH`] commits; several calls may run at once, never two with the
+    /// same activation of a grain.
     async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>>;
 
     /// Raises the storage's run counter to at least `floor + 1` and returns it. A silo without a cluster calls it once

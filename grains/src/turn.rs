@@ -70,8 +70,10 @@ pub struct Frame {
     pub nested: bool,
     /// Did it begin on memory that earlier turns changed and that is not durable yet?
     pub on_uncommitted: bool,
-    /// Has it changed durable state?
-    pub dirty: bool,
+    /// Which state fields of `turn` policy it has changed and not committed, a bit each.
+    pub dirty: u64,
+    /// Turns polled in place below it, if it is the first on its stack.
+    pub inlined: u32,
     /// Did it call `ctx.abort()`?
     pub aborted: bool,
     /// What few turns have.
@@ -142,7 +144,8 @@ fn stack<R>(f: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
 /// Polls `f` inside `frame`; gives the frame back, with what the turn left in it.
 ///
 /// `f` must not unwind (the runtime catches panics inside it): a frame left behind would claim later calls.
-pub fn within<R>(frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
+pub fn within<R>(mut frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
+    frame.inlined = 0;
     stack(|stack| stack.push(frame));
     let result = f();
     let frame = stack(Vec::pop);
@@ -175,11 +178,31 @@ pub fn current_node() -> Option<Arc<ChainNode>> {
     })
 }
 
-/// A state field changed for the first time since it was encoded.
-pub(crate) fn mark_dirty() {
+/// The bit of a state field in [`Frame::dirty`]; fields beyond the 63rd share one.
+pub(crate) fn dirty_bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
+
+/// A state field of `turn` policy was changed.
+pub(crate) fn mark_dirty(index: usize) {
     with_current(|frame| {
         if let Some(frame) = frame {
-            frame.dirty = true;
+            frame.dirty |= dirty_bit(index);
         }
     });
+}
+
+/// Turns polled in place within one poll of the first turn on the stack, at most: the rest get tasks, so that a
+/// `join_all` inside a turn uses every core.
+const MAX_INLINED: u32 = 32;
+
+/// May one more turn be polled in place within the turns now on the stack?
+pub(crate) fn may_nest() -> bool {
+    stack(|stack| match stack.first_mut() {
+        Some(first) => {
+            first.inlined += 1;
+            first.inlined <= MAX_INLINED
+        }
+        None => true,
+    })
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use gristmill_cluster::LocalDirectory;
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::Binding;
-use gristmill_grains::storage::GrainStorage;
+use gristmill_grains::storage::{GrainStorage, MAX_COUNTER};
 use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::{Grain, GrainOptions, StorageError};
 use gristmill_storage::MemoryStorage;
@@ -180,7 +181,7 @@ impl SiloBuilder {
             directory: Arc::new(LocalDirectory::new(floor)),
             storages: committers.collect(),
             runs,
-            services: self.services,
+            services: RwLock::new(self.services),
             outgoing: self.outgoing,
             hosts: RwLock::default(),
             bindings: RwLock::default(),
@@ -213,6 +214,11 @@ impl SiloBuilder {
         if self.storages.is_empty() {
             self.storages.push(("default".to_owned(), Arc::new(MemoryStorage::new())));
         }
+        for (number, (name, storage)) in self.storages.iter().enumerate() {
+            if let Some((other, _)) = self.storages[..number].iter().find(|(_, other)| Arc::ptr_eq(other, storage)) {
+                return Err(StartError::Option(format!("storages {other:?} and {name:?} are the same one")));
+            }
+        }
         let first = self.storages[0].1.clone();
         self.storages.push((keeper::STORAGE.to_owned(), first));
         let mut names: Vec<_> = self.storages.iter().map(|(name, _)| name).collect();
@@ -226,7 +232,7 @@ impl SiloBuilder {
     /// Begins a run in every storage. Also gives the floor of this silo's epochs: above those of earlier runs, mostly;
     /// where it is not, an activation raises its epoch when its first open is refused.
     async fn begin_runs(&self) -> Result<(Vec<u64>, u64), StartError> {
-        const EPOCHS_OF_A_RUN: u64 = 1 << 32;
+        const EPOCHS_OF_A_RUN: u64 = 1 << 24;
         let (mut runs, mut most) = (Vec::new(), 0);
         for (name, storage) in &self.storages {
             if name == keeper::STORAGE {
@@ -234,7 +240,7 @@ impl SiloBuilder {
                 continue;
             }
             let failed = |error| StartError::Storage { name: name.clone(), error };
-            let deadline = Instant::now() + self.options.activation_timeout;
+            let deadline = deadline_after(self.options.activation_timeout);
             loop {
                 match storage.run().await {
                     Ok(_) => break,
@@ -247,7 +253,8 @@ impl SiloBuilder {
             most = most.max(run);
             runs.push(run);
         }
-        Ok((runs, most * EPOCHS_OF_A_RUN))
+        // Half of the range is left to grow in; a storage that has seen more refuses the first open, and heals it.
+        Ok((runs, most.saturating_mul(EPOCHS_OF_A_RUN).min(MAX_COUNTER / 2)))
     }
 }
 

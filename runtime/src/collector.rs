@@ -23,7 +23,9 @@ pub(crate) async fn run(core: &Core) {
         let mut bytes = 0;
         for host in &hosts {
             // One round more: the last call may have been at any time within its round.
-            let ticks = host.options().idle.map(|idle| (idle.as_secs_f64() / period.as_secs_f64()).ceil() as u32 + 1);
+            // (The conversion saturates.)
+            let ticks = |idle: Duration| ((idle.as_secs_f64() / period.as_secs_f64()).ceil() as u32).saturating_add(1);
+            let ticks = host.options().idle.map(ticks);
             bytes += host.collect(now, ticks);
             tokio::task::yield_now().await;
         }

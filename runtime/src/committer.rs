@@ -1,6 +1,4 @@
 //! Group commit: the commits of many grains share batches to one storage.
-//!
-//! Bounded: an activation has at most one commit here per storage.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +11,8 @@ use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
+
+use crate::activation::turn::guarded;
 
 /// Batches of one storage that may be under way at once.
 pub(crate) const LANES: usize = 2;
@@ -28,19 +28,28 @@ pub(crate) trait CommitOwner: Send + Sync {
     fn committed(self: Arc<Self>, slot: usize, commit: Commit, answer: Result<(), StorageError>);
 }
 
-/// A commit, and who gets its answer.
-type Entry = (Commit, Answer);
-
-struct Answer {
+/// A commit on its way, and who gets its answer.
+struct Entry {
+    commit: Commit,
     owner: Arc<dyn CommitOwner>,
     slot: usize,
+    /// Until it is sent again, after no definite answer.
+    back_off: Duration,
+}
+
+/// What waits to be sent. Bounded: a live activation has at most one commit here per storage.
+#[derive(Default)]
+struct Queue {
+    fresh: VecDeque<Entry>,
+    /// To be sent again, not before this time.
+    again: Vec<(Instant, Entry)>,
 }
 
 /// One storage of a silo, and the commits on their way to it.
 pub(crate) struct Committer {
     pub(crate) name: String,
     pub(crate) storage: Arc<dyn GrainStorage>,
-    queue: Mutex<VecDeque<Entry>>,
+    queue: Mutex<Queue>,
     wake: Notify,
     down: AtomicBool,
     down_since: Mutex<Option<Instant>>,
@@ -66,7 +75,7 @@ impl Committer {
 
     /// Hands a commit over. Its answer comes to `owner`, after as many re-sends as it takes.
     pub(crate) fn submit(&self, owner: Arc<dyn CommitOwner>, slot: usize, commit: Commit) {
-        self.queue.lock().push_back((commit, Answer { owner, slot }));
+        self.queue.lock().fresh.push_back(Entry { commit, owner, slot, back_off: FIRST_RETRY });
         self.wake.notify_one();
     }
 
@@ -75,70 +84,95 @@ impl Committer {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// Sends batches, one at a time, until `self` is dropped by everybody else or the task is.
+    /// Forgets what is unsettled: the silo is over.
+    pub(crate) fn clear(&self) {
+        let cleared = std::mem::take(&mut *self.queue.lock());
+        drop(cleared); // outside the lock: it holds activations
+    }
+
+    /// Sends batches, one at a time, for as long as it is polled.
     pub(crate) async fn run_lane(self: Arc<Self>) {
         loop {
-            let batch = self.next_batch();
-            if batch.0.is_empty() {
-                if self.is_down() { self.probe().await } else { self.wake.notified().await }
-                continue;
+            match self.next_batch() {
+                Ok(batch) => {
+                    // More may wait for the other lane.
+                    self.wake.notify_one();
+                    self.send(batch).await;
+                }
+                Err(next) => self.wait(next).await,
             }
-            // More may wait for the other lane.
-            self.wake.notify_one();
-            self.send(batch).await;
         }
     }
 
-    /// While writes are refused and nothing is on its way, this is how it shows that the storage is back.
-    async fn probe(&self) {
-        if tokio::time::timeout(LAST_RETRY, self.wake.notified()).await.is_ok() {
-            return;
-        }
-        let sent = Instant::now();
-        let answer = self.storage.run().await;
-        self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
-    }
-
-    fn next_batch(&self) -> (Vec<Commit>, Vec<Answer>) {
+    /// What can be sent now; else when something can.
+    fn next_batch(&self) -> Result<Vec<Entry>, Option<Instant>> {
         let mut queue = self.queue.lock();
-        let take = queue.len().min(MAX_BATCH);
-        queue.drain(..take).unzip()
+        let mut batch = Vec::new();
+        if !queue.again.is_empty() {
+            let now = Instant::now();
+            let due = queue.again.extract_if(.., |(due, _)| *due <= now).take(MAX_BATCH);
+            batch.extend(due.map(|(_, entry)| entry));
+        }
+        let fresh = queue.fresh.len().min(MAX_BATCH - batch.len());
+        batch.extend(queue.fresh.drain(..fresh));
+        if batch.is_empty() { Err(queue.again.iter().map(|(due, _)| *due).min()) } else { Ok(batch) }
     }
 
-    async fn send(&self, (commits, answers): (Vec<Commit>, Vec<Answer>)) {
-        // Puts back what is unsettled when this future is dropped or the adapter panics.
-        let mut unsettled = Unsettled { committer: self, commits, answers };
-        let mut retry = FIRST_RETRY;
-        while !unsettled.commits.is_empty() {
-            let sent = Instant::now();
-            let span = tracing::debug_span!("commit", storage = self.name, grains = unsettled.commits.len());
-            let mut results = self.storage.commit(&unsettled.commits).instrument(span).await.into_iter();
-            self.batches.fetch_add(1, Ordering::Relaxed);
-            let mut detail = None;
-            let batch = std::mem::take(&mut unsettled.commits).into_iter().zip(std::mem::take(&mut unsettled.answers));
-            for (commit, answer) in batch {
-                match results.next() {
-                    Some(Ok(())) => {
-                        self.commits.fetch_add(1, Ordering::Relaxed);
-                        answer.owner.committed(answer.slot, commit, Ok(()));
-                    }
-                    Some(Err(error)) if error.is_definite() => {
-                        answer.owner.committed(answer.slot, commit, Err(error));
-                    }
-                    transient => {
-                        let missing = || StorageError::unavailable("the adapter gave fewer answers than commits");
-                        detail = Some(transient.and_then(Result::err).unwrap_or_else(missing));
-                        unsettled.commits.push(commit);
-                        unsettled.answers.push(answer);
-                    }
+    /// Waits for work. While the storage is down and nothing is on its way, asks it whether it is back: writes are
+    /// refused meanwhile, so no commit would show it.
+    async fn wait(&self, next: Option<Instant>) {
+        let woken = self.wake.notified();
+        match next {
+            Some(next) => drop(tokio::time::timeout_at(next, woken).await),
+            None if self.is_down() => {
+                if tokio::time::timeout(LAST_RETRY, woken).await.is_err() {
+                    let sent = Instant::now();
+                    let answer = self.storage.run().await;
+                    self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
                 }
             }
-            self.observe(detail.as_ref(), sent);
-            if !unsettled.commits.is_empty() {
-                self.retries.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(retry).await;
-                retry = (retry * 2).min(LAST_RETRY);
+            None => woken.await,
+        }
+    }
+
+    async fn send(&self, batch: Vec<Entry>) {
+        // Puts back what is unsettled when this future is dropped, or the adapter panics.
+        let mut unsettled = Unsettled { committer: self, batch };
+        let sent = Instant::now();
+        let commits: Vec<_> = unsettled.batch.iter().map(|entry| entry.commit.clone()).collect();
+        let span = tracing::debug_span!("commit", storage = self.name, grains = commits.len());
+        let mut answers = self.storage.commit(&commits).instrument(span).await.into_iter();
+        drop(commits);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let (mut settled, mut trouble, mut again) = (0u64, None, Vec::new());
+        for entry in std::mem::take(&mut unsettled.batch) {
+            let answer = match answers.next() {
+                Some(Err(error)) if !error.is_definite() => Err(error),
+                Some(answer) => Ok(answer),
+                None => Err(StorageError::unavailable("the adapter gave fewer answers than commits")),
+            };
+            match answer {
+                Ok(answer) => {
+                    settled += 1;
+                    self.commits.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+                    let Entry { commit, owner, slot, .. } = entry;
+                    // User values may be dropped in there; a panic must not cost the other grains their answers.
+                    if let Err(panic) = guarded(|| owner.committed(slot, commit, answer)) {
+                        tracing::error!(storage = self.name, panic, "handing over a commit's answer panicked");
+                    }
+                }
+                Err(error) => {
+                    trouble = Some(error);
+                    let due = Instant::now() + entry.back_off;
+                    again.push((due, Entry { back_off: (entry.back_off * 2).min(LAST_RETRY), ..entry }));
+                }
             }
+        }
+        // One shard of a cluster may be away while the others answer: that is not the storage's being down.
+        self.observe(trouble.as_ref().filter(|_| settled == 0), sent);
+        if !again.is_empty() {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            self.queue.lock().again.append(&mut again);
         }
     }
 
@@ -165,16 +199,15 @@ impl Committer {
 
 struct Unsettled<'a> {
     committer: &'a Committer,
-    commits: Vec<Commit>,
-    answers: Vec<Answer>,
+    batch: Vec<Entry>,
 }
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        if !self.commits.is_empty() {
+        if !self.batch.is_empty() {
             let mut queue = self.committer.queue.lock();
-            for entry in self.commits.drain(..).zip(self.answers.drain(..)).rev() {
-                queue.push_front(entry);
+            for entry in self.batch.drain(..).rev() {
+                queue.fresh.push_front(entry);
             }
             self.committer.wake.notify_one();
         }

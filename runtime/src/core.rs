@@ -40,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) storages: Vec<Arc<Committer>>,
     /// By storage: the run this silo began in it.
     pub(crate) runs: Vec<u64>,
-    pub(crate) services: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) services: RwLock<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     pub(crate) outgoing: Vec<Arc<dyn CallFilter>>,
     pub(crate) hosts: RwLock<Vec<Arc<dyn AnyHost>>>,
     pub(crate) bindings: RwLock<BTreeMap<String, Arc<Binding>>>,

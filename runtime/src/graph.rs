@@ -12,6 +12,9 @@ use gristmill_grains::ChainLink;
 use gristmill_grains::sync::{Mutex, MutexGuard};
 use gristmill_grains::turn::{ChainNode, TurnId};
 
+/// Queued calls that a search follows one after the other, at most.
+const MAX_HOPS: usize = 500;
+
 /// Names a queued call in the graph.
 pub(crate) type WaitId = u64;
 
@@ -122,7 +125,7 @@ impl Waits {
         let mine: BTreeSet<TurnId> = start.caller.waiting().map(|node| node.turn).collect();
         let mut seen = BTreeSet::new();
         let mut path = Vec::new();
-        let holder = self.search(start, &mine, &mut seen, &mut path)?;
+        let holder = self.search(start, &mine, &mut seen, &mut path, 0)?;
         // The path was gathered from the end: the links before the last segment lead to the turn that is ours.
         path.reverse();
         path.extend(segment(&start.caller, holder));
@@ -137,7 +140,12 @@ impl Waits {
         mine: &BTreeSet<TurnId>,
         seen: &mut BTreeSet<TurnId>,
         path: &mut Vec<ChainLink>,
+        depth: usize,
     ) -> Option<TurnId> {
+        // Convoys may be longer than the stack is deep; a cycle of that length ends by its deadlines.
+        if depth > MAX_HOPS {
+            return None;
+        }
         let holders = wait.target.upgrade()?.holders();
         if let Some(&holder) = holders.iter().find(|holder| mine.contains(holder)) {
             return Some(holder);
@@ -149,7 +157,7 @@ impl Waits {
             for next in self.by_turn.get(&holder).into_iter().flatten() {
                 let Some(next) = self.calls.get(next) else { continue };
                 let still = next.is_live() && next.caller.waiting().any(|node| node.turn == holder);
-                if still && let Some(found) = self.search(next, mine, seen, path) {
+                if still && let Some(found) = self.search(next, mine, seen, path, depth + 1) {
                     path.extend(segment(&next.caller, holder).into_iter().rev());
                     return Some(found);
                 }

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{CallOptions, LocalCall, Runtime};
-use gristmill_grains::state::Policy;
+use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
 use gristmill_grains::{
     Access, ActivationId, Binder, BoxFuture, CallError, DeactivationReason, Exclusive, Fault, Grain, GrainId, GrainKey,
     GrainOptions, GrainRef, GrainType, Interface, Method, Shared, codec, reference,
@@ -34,6 +35,8 @@ pub(crate) struct TypeHost<G: Grain> {
     pub(crate) slot_of: Vec<usize>,
     /// Does it have state under the `turn` policy?
     pub(crate) gates: bool,
+    /// Does it have state that changes through `&self`? Known once a grain has been made.
+    cells: AtomicBool,
     pub(crate) catalog: Catalog<G>,
     workers: Option<Workers<G>>,
     pub(crate) metrics: TypeMetrics,
@@ -86,10 +89,30 @@ impl<G: Grain> TypeHost<G> {
             storage_names,
             slot_of,
             gates: !turn_storages.is_empty(),
+            cells: AtomicBool::new(false),
             catalog: Catalog::new(core.random()),
             workers,
             metrics: TypeMetrics::new(),
         }))
+    }
+
+    pub(crate) fn has_cells(&self) -> bool {
+        self.cells.load(Ordering::Relaxed)
+    }
+
+    /// Looks at a grain that was made.
+    pub(crate) fn look_at(&self, grain: &G) {
+        struct Cells(bool);
+        impl StateVisitor for Cells {
+            fn field<S: StateField>(&mut self, _: &'static StateSpec, _: &S) {
+                self.0 |= S::INTERIOR;
+            }
+        }
+        if !G::STATES.is_empty() && !self.has_cells() {
+            let mut cells = Cells(false);
+            grain.visit_states(&mut cells);
+            self.cells.store(cells.0, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn id_of(&self, key: &G::Key) -> GrainId {

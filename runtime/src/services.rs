@@ -80,8 +80,13 @@ impl Actor for Supervisor {
         tree: &mut Tree,
     ) -> Result<(), ActorProcessingErr> {
         let service = tree.services[number].clone();
-        let (actor, _) = Actor::spawn_linked(None, Worker, service, myself.get_cell()).await?;
-        tree.running[number] = Some(actor);
+        match Actor::spawn_linked(None, Worker, service, myself.get_cell()).await {
+            Ok((actor, _)) => tree.running[number] = Some(actor),
+            Err(error) => {
+                tracing::error!(service = tree.services[number].name, %error, "a service did not start; trying again");
+                myself.send_after(RESTART_DELAY, move || Supervise::Start(number));
+            }
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, DeactivationReason, Fault, GrainId, GrainRef, GrainType, InterfaceRef, RefKey};
 use tokio::sync::broadcast;
@@ -130,7 +131,7 @@ impl Silo {
             return Stopped { dropped: 0 };
         }
         tracing::info!("the silo is stopping");
-        let deadline = Instant::now() + core.options.drain_timeout;
+        let deadline = deadline_after(core.options.drain_timeout);
         let live = || core.hosts().iter().map(|host| host.live()).sum::<usize>();
         while live() > 0 && Instant::now() < deadline {
             let ended = core.deactivated.notified();
@@ -162,7 +163,9 @@ impl Running {
         let hosts = std::mem::take(&mut *self.core.hosts.write());
         let bindings = std::mem::take(&mut *self.core.bindings.write());
         let wire = std::mem::take(&mut *self.core.wire.write());
-        drop((hosts, bindings, wire));
+        let services = std::mem::take(&mut *self.core.services.write());
+        drop((hosts, bindings, wire, services));
+        self.core.storages.iter().for_each(|storage| storage.clear());
     }
 }
 

@@ -10,6 +10,7 @@ use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::activation::turn::guarded;
 use crate::graph::WaitGraph;
 
 pub(crate) const PERIOD: Duration = Duration::from_millis(100);
@@ -46,10 +47,15 @@ impl Sweeper {
             let listed = std::mem::take(&mut *self.listed.lock());
             let mut again: Vec<Weak<dyn Swept>> = Vec::new();
             for swept in listed {
-                if let Some(activation) = swept.upgrade()
-                    && activation.sweep(now)
-                {
-                    again.push(swept);
+                let Some(activation) = swept.upgrade() else { continue };
+                // Wakers and user values may panic in there; the others' deadlines must not suffer.
+                match guarded(|| activation.sweep(now)) {
+                    Ok(false) => {}
+                    Ok(true) => again.push(swept),
+                    Err(panic) => {
+                        tracing::error!(panic, "ending an overdue call panicked");
+                        again.push(swept);
+                    }
                 }
             }
             self.listed.lock().append(&mut again);

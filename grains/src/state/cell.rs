@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::envelope::seal;
-use super::field::{StateField, StateSpec};
+use super::field::{Policy, StateField, StateSpec};
 use crate::sync::RwLock;
 use crate::{BoxError, turn};
 
@@ -20,13 +20,14 @@ use crate::{BoxError, turn};
 pub struct PersistentCell<T> {
     value: RwLock<T>,
     dirty: AtomicBool,
+    index: usize,
     spec: Option<&'static StateSpec>,
 }
 
 impl<T> PersistentCell<T> {
     /// A field of a grain that no silo hosts, for tests of a grain's own code.
     pub fn detached(value: T) -> Self {
-        Self { value: RwLock::new(value), dirty: AtomicBool::new(false), spec: None }
+        Self { value: RwLock::new(value), dirty: AtomicBool::new(false), index: 0, spec: None }
     }
 
     /// Looks at the value.
@@ -39,8 +40,10 @@ impl<T> PersistentCell<T> {
         let mut value = self.value.write();
         let result = update(&mut value);
         // Under the lock, so that a snapshot sees either neither the change nor the mark, or both.
-        if !self.dirty.swap(true, Ordering::Relaxed) {
-            turn::mark_dirty();
+        self.dirty.store(true, Ordering::Relaxed);
+        drop(value);
+        if self.spec.is_some_and(|spec| spec.policy == Policy::Turn) {
+            turn::mark_dirty(self.index);
         }
         result
     }
@@ -57,10 +60,11 @@ where
     T: Serialize + DeserializeOwned + Default + Send + Sync + 'static,
 {
     type Value = T;
+    const INTERIOR: bool = true;
 
-    fn load(_: usize, spec: &'static StateSpec, body: Option<&Bytes>) -> Result<Self, BoxError> {
+    fn load(index: usize, spec: &'static StateSpec, body: Option<&Bytes>) -> Result<Self, BoxError> {
         let value = body.map(|body| spec.read(body)).transpose()?.unwrap_or_default();
-        Ok(Self { value: RwLock::new(value), dirty: AtomicBool::new(false), spec: Some(spec) })
+        Ok(Self { value: RwLock::new(value), dirty: AtomicBool::new(false), index, spec: Some(spec) })
     }
 
     fn is_dirty(&self) -> bool {

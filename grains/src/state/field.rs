@@ -122,6 +122,9 @@ pub trait StateField: Sized + Send + Sync {
     /// What it holds.
     type Value;
 
+    /// Can it change through `&self`, in turns that run side by side?
+    const INTERIOR: bool = false;
+
     /// Makes the field from its stored body; `None` = nothing is stored.
     fn load(index: usize, spec: &'static StateSpec, body: Option<&Bytes>) -> Result<Self, BoxError>;
 

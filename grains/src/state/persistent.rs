@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::envelope::seal;
-use super::field::{StateField, StateSpec};
+use super::field::{Policy, StateField, StateSpec};
 use crate::port::RecordCommit;
 use crate::{BoxError, Cause, Fault, turn};
 
@@ -44,8 +44,8 @@ impl<T> Persistent<T> {
 
     fn touch(&mut self) {
         self.exists = true;
-        if !std::mem::replace(self.dirty.get_mut(), true) {
-            turn::mark_dirty();
+        if !std::mem::replace(self.dirty.get_mut(), true) && self.spec.is_some_and(|spec| spec.policy == Policy::Turn) {
+            turn::mark_dirty(self.index.into());
         }
     }
 }
@@ -66,13 +66,14 @@ impl<T: Serialize> Persistent<T> {
         let body =
             self.snapshot().map_err(|error| Fault::maybe_executed_with(Cause::Codec { detail: error.to_string() }))?;
         let record = RecordCommit { index: self.index.into(), body };
-        let commit = turn::with_current(|frame| {
+        let turn = turn::with_current(|frame| {
             let frame = frame?;
-            frame.dirty = false;
+            frame.dirty &= !turn::dirty_bit(record.index);
             let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
-            Some(frame.activation.commit(record, outbox))
+            Some((frame.activation.clone(), outbox))
         });
-        let Some(commit) = commit else {
+        // Outside of the above: what the outbox holds is the user's, and may be dropped there.
+        let Some(commit) = turn.map(|(activation, outbox)| activation.commit(record, outbox)) else {
             *self.dirty.get_mut() = true;
             return Err(Fault::not_executed(Cause::Unbound).detailed("a state field is committed inside a turn"));
         };

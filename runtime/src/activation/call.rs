@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::cell::CallCell;
 use gristmill_grains::filter::{Target, TypedCall};
 use gristmill_grains::port::{CallOptions, LocalCall, Start};
@@ -283,7 +284,10 @@ impl<G: Grain> Activation<G> {
         };
         let mut graph = self.host.core.graph.lock();
         let wait = graph.reserve();
-        self.enqueue(job(Some(wait))).map_err(refused)?;
+        if let Err(back) = self.enqueue(job(Some(wait))) {
+            drop(graph); // before the arguments, which are the user's
+            return Err(refused(back));
+        }
         let call = ChainLink { grain: self.grain_id(), method: M::NAME.into() };
         let queued: Weak<dyn Queued> = Arc::downgrade(&(cell.clone() as Arc<dyn Queued>));
         graph.insert(wait, caller.clone(), call, self.me.clone(), queued);
@@ -317,14 +321,15 @@ impl<G: Grain> Activation<G> {
             access,
             nested: false,
             on_uncommitted: false,
-            dirty: false,
+            dirty: 0,
+            inlined: 0,
             aborted: false,
             extra: None,
         }
     }
 
     fn deadline(&self, options: &CallOptions) -> Instant {
-        options.deadline.unwrap_or_else(|| Instant::now() + self.host.core.options.call_timeout)
+        options.deadline.unwrap_or_else(|| deadline_after(self.host.core.options.call_timeout))
     }
 
     fn name<M: Method>(&self, fault: Fault) -> Fault {
@@ -381,6 +386,10 @@ impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
         if let Some(cell) = self.cell.take() {
             cell.finish(result.unwrap_or_else(|fault| self.fault(fault)));
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| !cell.is_over())
     }
 
     fn expiry(&self) -> Option<Weak<dyn Expire>> {

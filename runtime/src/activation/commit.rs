@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
 use gristmill_grains::storage::Commit;
 use gristmill_grains::{Access, Cause, Fault, Grain, StorageError};
+
+use tokio::time::Instant;
 
 use super::Activation;
 use super::gate::{Snapshot, rolled_back};
@@ -15,6 +18,9 @@ use super::mailbox::{Admitted, Expire, Job, Phase};
 use super::turn::{Body, Sink};
 use crate::committer::CommitOwner;
 use crate::events::SiloEvent;
+
+/// Between attempts to open a storage that lost its tail.
+const REOPEN_RETRY: Duration = Duration::from_millis(100);
 
 /// What a turn left to be written.
 #[derive(Default)]
@@ -30,9 +36,9 @@ pub(super) struct Snapshots {
 enum Which<'a> {
     /// Those of `turn` policy.
     Turn,
-    /// Those of `turn` and `every` policy.
+    /// Those of `every` policy.
     Due,
-    /// All.
+    /// All that are written without being asked to.
     All,
     /// Those that the store has lost, dirty or not.
     Named(usize, &'a [String]),
@@ -58,8 +64,9 @@ impl<G: Grain> StateVisitor for Encoder<'_, G> {
                 *flush = Some(flush.map_or(after, |earlier| earlier.min(after)));
                 false
             }
-            (Which::All, _) | (_, Policy::Turn) | (Which::Due, Policy::Every(_)) => true,
-            (_, Policy::Manual | Policy::OnDeactivate) => false,
+            (Which::Turn | Which::All, Policy::Turn) => true,
+            (Which::Due | Which::All, Policy::Every(_)) | (Which::All, Policy::OnDeactivate) => true,
+            (_, Policy::Turn | Policy::Manual | Policy::OnDeactivate) => false,
         };
         if wanted {
             match field.snapshot() {
@@ -94,10 +101,21 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// Puts snapshots behind the gate and sends what can be sent.
+    /// Encodes, puts the snapshots behind the gate, and sends what can be sent.
+    fn write(self: &Arc<Self>, grain: &G, which: Which<'_>, gating: bool) -> Result<(), Fault> {
+        let _encoding = self.encoding.lock();
+        let snapshots = self.encode(grain, which)?;
+        self.put(snapshots.records, gating);
+        Ok(())
+    }
+
+    /// Puts snapshots behind the gate and sends what can be sent; nothing of a lost activation.
     pub(super) fn put(self: &Arc<Self>, snapshots: Vec<Snapshot>, gating: bool) {
         let mut inner = self.inner.lock();
-        let Some(gate) = inner.gate.as_mut().filter(|_| !snapshots.is_empty()) else { return };
+        if inner.lost.is_some() || snapshots.is_empty() {
+            return;
+        }
+        let Some(gate) = inner.gate.as_mut() else { return };
         gate.put(snapshots, gating);
         let commits = gate.sendable(&self.grain_id());
         drop(inner);
@@ -125,15 +143,17 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// Writes dirty `every` state after this time, unless that is on its way already.
+    /// Writes dirty `every` state after this time, unless it is written earlier.
     pub(super) fn flush_after(self: &Arc<Self>, after: Duration) {
+        let due = deadline_after(after);
         let mut inner = self.inner.lock();
-        if inner.phase == Phase::Active && !std::mem::replace(&mut inner.slow().flush_due, true) {
+        if inner.phase == Phase::Active && inner.slow().flush_due.is_none_or(|earlier| due < earlier) {
+            inner.slow().flush_due = Some(due);
             let activation = Arc::downgrade(self);
             inner.slow().timers.task(&self.host.core, async move {
-                tokio::time::sleep(after).await;
+                tokio::time::sleep_until(due).await;
                 if let Some(activation) = activation.upgrade() {
-                    activation.inner.lock().slow().flush_due = false;
+                    activation.inner.lock().slow().flush_due = None;
                     activation.enqueue_internal(Box::new(InternalJob(Flush(activation.clone()))));
                 }
             });
@@ -162,27 +182,41 @@ impl<G: Grain> Activation<G> {
 
     /// Opens the storage again with the activation's own fence and restores what it has lost.
     async fn restore(self: &Arc<Self>, slot: usize, lost: Option<Commit>) -> Result<Vec<String>, Fault> {
-        let fence = {
-            let inner = self.inner.lock();
-            match inner.gate.as_ref() {
-                Some(gate) => gate.slots[slot].fence,
-                None => return Ok(Vec::new()),
-            }
-        };
         let committer = self.host.committer_of(slot).clone();
-        let opened = loop {
-            match committer.storage.open(&self.grain_id(), fence).await {
-                Ok(opened) => break opened,
-                Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
-                Err(_) if self.lost_fault().is_some() => return Ok(Vec::new()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        let (behind, again) = loop {
+            if lost.is_none() {
+                let settled = self.inner.lock().gate.as_mut().and_then(|gate| gate.when_settled());
+                if let Some(settled) = settled {
+                    let _ = settled.await; // an activation that is lost meanwhile restores nothing below
+                }
             }
+            let (fence, known) = {
+                let inner = self.inner.lock();
+                match inner.gate.as_ref() {
+                    Some(gate) if inner.phase != Phase::Dead => {
+                        (gate.slots[slot].fence, gate.slots[slot].versions.clone())
+                    }
+                    _ => return Ok(Vec::new()),
+                }
+            };
+            let sent = Instant::now();
+            let opened = match committer.storage.open(&self.grain_id(), fence).await {
+                Ok(opened) => opened,
+                Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
+                Err(error) => {
+                    committer.observe(Some(&error), sent);
+                    tokio::time::sleep(REOPEN_RETRY).await;
+                    continue;
+                }
+            };
+            let mut inner = self.inner.lock();
+            let Some(gate) = inner.gate.as_mut() else { return Ok(Vec::new()) };
+            if lost.is_none() && (gate.slots[slot].versions != known || !gate.slots[slot].is_settled()) {
+                continue; // something was written meanwhile: what was read is older than what is known
+            }
+            let behind = gate.slots[slot].compare(&opened);
+            break (behind, lost.map(|commit| gate.slots[slot].again(commit)));
         };
-        let mut inner = self.inner.lock();
-        let Some(gate) = inner.gate.as_mut() else { return Ok(Vec::new()) };
-        let behind = gate.slots[slot].compare(&opened);
-        let again = lost.map(|commit| gate.slots[slot].again(commit));
-        drop(inner);
         if !behind.is_empty() {
             self.host.metrics.restored.fetch_add(1, Ordering::Relaxed);
             let (grain, storage) = (self.grain_id(), committer.name.clone());
@@ -219,10 +253,13 @@ impl<G: Grain> CommitOwner for Activation<G> {
             Err(error) if rolled_back(&commit, &error) => {
                 tracing::error!(grain = %self.grain_id(), %error, "the storage is behind what it acknowledged");
                 let activation = self.clone();
+                let written: Vec<_> = commit.records.iter().map(|record| record.name.clone()).collect();
                 self.host.core.spawn_task(async move {
                     match activation.restore(slot, Some(commit)).await {
-                        // The other records that are behind need the grain itself, in a turn.
-                        Ok(behind) if behind.len() > 1 => activation.recheck(activation.host.slots[slot]),
+                        // Records that this commit does not write need the grain itself, in a turn.
+                        Ok(behind) if behind.iter().any(|name| !written.contains(name)) => {
+                            activation.recheck(activation.host.slots[slot]);
+                        }
                         Ok(_) => {}
                         Err(fault) => activation.lose(fault, Loss::Now),
                     }
@@ -292,9 +329,8 @@ impl<G: Grain> Body<G> for Flush<G> {
     const ACCESS: Access = Access::Shared;
 
     async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
-        match self.0.encode(&grain, Which::Due) {
-            Ok(snapshots) => self.0.put(snapshots.records, false),
-            Err(fault) => self.0.lose(fault, Loss::AfterSettling),
+        if let Err(fault) = self.0.write(&grain, Which::Due, false) {
+            self.0.lose(fault, Loss::AfterSettling);
         }
         (grain, ())
     }
@@ -312,15 +348,9 @@ impl<G: Grain> Body<G> for Recheck<G> {
 
     async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
         let Self { activation, slot } = self;
-        let settled = activation.inner.lock().gate.as_mut().and_then(|gate| gate.when_settled());
-        if let Some(settled) = settled {
-            let _ = settled.await; // an activation that is lost meanwhile restores nothing below
-        }
         let result = match activation.restore(slot, None).await {
             Ok(behind) if behind.is_empty() => Ok(()),
-            Ok(behind) => activation
-                .encode(&grain, Which::Named(slot, &behind))
-                .map(|snapshots| activation.put(snapshots.records, true)),
+            Ok(behind) => activation.write(&grain, Which::Named(slot, &behind), true),
             Err(fault) => Err(fault),
         };
         if let Err(fault) = result {

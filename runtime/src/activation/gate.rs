@@ -20,6 +20,10 @@ use super::mailbox::Expire;
 pub(crate) trait Held: Send {
     fn release(self: Box<Self>);
     fn fail(self: Box<Self>, fault: &Fault);
+    /// Does somebody still wait for it?
+    fn is_wanted(&self) -> bool {
+        true
+    }
     /// What ends when its deadline passes, though it is held back.
     fn expiry(&self) -> Option<Weak<dyn Expire>> {
         None
@@ -66,7 +70,6 @@ pub(crate) struct Slot {
     pub(crate) versions: BTreeMap<String, u64>,
     /// The version the store has, where it is another: it lost its tail.
     behind: BTreeMap<String, u64>,
-    next_write: u64,
     /// The oldest generation of the commit in flight; `None` inside: nobody waits for it.
     in_flight: Option<Option<u64>>,
     pending: BTreeMap<&'static str, Option<Bytes>>,
@@ -80,7 +83,6 @@ impl Slot {
             fence,
             versions,
             behind: BTreeMap::new(),
-            next_write: 1,
             in_flight: None,
             pending: BTreeMap::new(),
             pending_since: None,
@@ -105,9 +107,7 @@ impl Slot {
     /// The commit in flight, made anew for what the store has now.
     pub(crate) fn again(&mut self, commit: Commit) -> Commit {
         let records = commit.records.into_iter().map(|record| self.write(record.name, record.body)).collect();
-        let write = WriteId(self.next_write);
-        self.next_write += 1;
-        Commit { write, records, ..commit }
+        Commit { records, ..commit }
     }
 
     /// The oldest generation that is not durable here.
@@ -115,7 +115,7 @@ impl Slot {
         self.in_flight.flatten().or(self.pending_since)
     }
 
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.is_none() && self.pending.is_empty()
     }
 }
@@ -123,11 +123,15 @@ impl Slot {
 /// Bounds on what may be uncommitted in one activation.
 const MAX_UNCOMMITTED_TURNS: u64 = 1_000;
 const MAX_UNCOMMITTED_BYTES: usize = 1024 * 1024;
+/// What may be held back in one activation.
+pub(crate) const MAX_HELD: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Gate {
     pub(crate) slots: Vec<Slot>,
     generation: u64,
+    /// Commits made, of all slots: each has its own id even where two slots are one store.
+    writes: u64,
     held: VecDeque<(u64, Box<dyn Held>)>,
     /// Is a thread letting items go? Then others queue behind them.
     releasing: bool,
@@ -172,6 +176,18 @@ impl Gate {
     /// What is held back.
     pub(crate) fn held(&self) -> impl Iterator<Item = &dyn Held> {
         self.held.iter().map(|(_, held)| &**held)
+    }
+
+    pub(crate) fn holds_too_much(&self) -> bool {
+        self.held.len() >= MAX_HELD
+    }
+
+    /// Takes out what nobody waits for any more.
+    pub(crate) fn forget_unwanted(&mut self) -> Vec<Box<dyn Held>> {
+        let (kept, unwanted) = std::mem::take(&mut self.held).into_iter().partition(|(_, item)| item.is_wanted());
+        self.held = kept;
+        let unwanted: VecDeque<_> = unwanted;
+        unwanted.into_iter().map(|(_, item)| item).collect()
     }
 
     /// Is as much uncommitted as may be?
@@ -220,8 +236,8 @@ impl Gate {
             slot.in_flight = Some(slot.pending_since.take());
             let pending = std::mem::take(&mut slot.pending);
             let records = pending.into_iter().map(|(name, body)| slot.write(name.to_owned(), body)).collect();
-            let write = WriteId(slot.next_write);
-            slot.next_write += 1;
+            self.writes += 1;
+            let write = WriteId(self.writes);
             commits.push((number, Commit { grain: grain.clone(), fence: slot.fence, write, records }));
         }
         commits

@@ -41,7 +41,7 @@ impl<G: Grain> Activation<G> {
     /// Nothing runs, waits, ticks or is on its way; or it is a failed one whose back-off is over.
     pub(crate) fn may_be_collected(&self) -> bool {
         let inner = self.inner.lock();
-        if inner.phase == Phase::Failed {
+        if inner.phase == Phase::Failed && !self.host.options.keep_running {
             return inner.slow_ref().and_then(|slow| slow.failed_until).is_none_or(|until| until <= Instant::now());
         }
         let at_rest = inner.phase == Phase::Active && inner.is_idle();

@@ -7,6 +7,7 @@
 //! ```
 //! Whoever waits in its mailbox when it leaves the catalog goes to the next activation, in order.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gristmill_cluster::DirectoryError;
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::port::Outgoing;
 use gristmill_grains::state::{Loader, StoredRecords};
 use gristmill_grains::storage::{Fence, Opened};
@@ -53,7 +55,13 @@ impl<G: Grain> Activation<G> {
     pub(crate) fn activate(self: &Arc<Self>, here: bool) {
         let mut frame = self.bare_frame("on_activate", Access::Exclusive);
         frame.turn = next_turn_id();
-        self.inner.lock().writer = frame.turn;
+        {
+            let mut inner = self.inner.lock();
+            if inner.phase != Phase::Activating {
+                return; // the silo ended before it began
+            }
+            inner.writer = frame.turn;
+        }
         let activation = self.clone();
         let mut run = TurnRun::new(frame, async move { activation.load().await });
         if here && let Poll::Ready(ended) = Pin::new(&mut run).poll(&mut Context::from_waker(Waker::noop())) {
@@ -117,6 +125,7 @@ impl<G: Grain> Activation<G> {
         });
         drop(records);
         let mut grain = built.map_err(|error| failed(error.to_string()).caused_by(error))?;
+        self.host.look_at(&grain);
         self.host.core.keep(&self.host.options, &id).await?;
         grain.on_activate().await.map_err(|error| failed(error.to_string()).caused_by(error))?;
         Ok(Arc::new(grain))
@@ -126,7 +135,7 @@ impl<G: Grain> Activation<G> {
     async fn open(&self, slot: usize, fence: Fence) -> Result<Result<Opened, Fence>, Fault> {
         let committer = self.host.committer_of(slot);
         let mut retry = OPEN_RETRY.0;
-        let deadline = Instant::now() + self.host.core.options.activation_timeout;
+        let deadline = deadline_after(self.host.core.options.activation_timeout);
         loop {
             let sent = Instant::now();
             let span = tracing::debug_span!("open", storage = committer.name, grain = %self.grain_id());
@@ -215,7 +224,7 @@ impl<G: Grain> Activation<G> {
         }
         inner.phase = Phase::Failed;
         inner.writer = 0;
-        inner.gate = None;
+        let gate = inner.gate.take();
         inner.lost = Some(fault.clone());
         let slow = inner.slow();
         slow.failures += 1;
@@ -225,7 +234,7 @@ impl<G: Grain> Activation<G> {
         let timers = std::mem::take(&mut slow.timers);
         self.mute.store(true, Ordering::Release);
         drop(inner);
-        drop(timers);
+        drop((timers, gate));
         self.host.metrics.failed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%fault, waiting = queue.len(), ?back_off, "activation failed");
         queue.into_iter().for_each(|job| job.fail(fault.clone()));
@@ -270,7 +279,7 @@ impl<G: Grain> Activation<G> {
         let slow = inner.slow();
         slow.close.get_or_insert(reason);
         // A silo that stops still serves what its running turns wait for; the rest has nowhere to go.
-        let mut refused = std::collections::VecDeque::new();
+        let mut refused = VecDeque::new();
         if stopping {
             let (kept, others) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.is_from_turn());
             (slow.queue, refused) = (kept, others);
@@ -300,6 +309,7 @@ impl<G: Grain> Activation<G> {
         drop(timers);
         let mut frame = self.bare_frame("on_deactivate", Access::Exclusive);
         frame.turn = turn;
+        frame.on_uncommitted = true; // perhaps: the gate is asked when it calls out
         let activation = self.clone();
         self.host.core.spawn_task(async move { activation.close(grain, reason, frame).await });
     }
@@ -311,6 +321,11 @@ impl<G: Grain> Activation<G> {
         frame: gristmill_grains::turn::Frame,
     ) {
         let limit = self.host.core.options.activation_timeout;
+        // What earlier turns left to be written later is written whatever becomes of the hook.
+        match self.snapshot_all(&grain) {
+            Ok(snapshots) => self.put(snapshots.records, true),
+            Err(fault) => tracing::error!(grain = %self.grain_id(), %fault, "the state cannot be written"),
+        }
         let mut hook = TurnRun::new(frame, async move {
             let result = super::call::only(&mut grain).on_deactivate(reason).await;
             (grain, result)
@@ -322,11 +337,14 @@ impl<G: Grain> Activation<G> {
                 if let Err(error) = result {
                     tracing::error!(grain = %id, %error, "on_deactivate failed; the state is written as it is");
                 }
-                if let Some(extra) = &mut frame.extra {
-                    outbox = std::mem::take(&mut extra.outbox);
-                }
                 let snapshots = if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
                 discard(grain);
+                if !frame.aborted
+                    && snapshots.is_ok()
+                    && let Some(extra) = &mut frame.extra
+                {
+                    outbox = std::mem::take(&mut extra.outbox);
+                }
                 snapshots
             }
             Ok((Err(panic), _)) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
@@ -347,6 +365,10 @@ impl<G: Grain> Activation<G> {
     fn let_go(&self, outbox: Vec<Box<dyn Outgoing>>) {
         let mut inner = self.inner.lock();
         inner.writer = 0;
+        if inner.lost.is_some() {
+            drop(inner);
+            return drop(outbox);
+        }
         match inner.gate.as_mut() {
             Some(gate) if !gate.is_open() => {
                 outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
@@ -424,7 +446,7 @@ impl<G: Grain> Activation<G> {
     /// Out of the catalog; what waits goes on at a successor.
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
-        let mut waits = Vec::new();
+        let (mut waits, mut ended, mut watch) = (Vec::new(), VecDeque::new(), false);
         let successor = host.replace(self, |current| {
             let mut inner = self.inner.lock();
             if inner.phase == Phase::Dead {
@@ -436,28 +458,32 @@ impl<G: Grain> Activation<G> {
             }
             let slow = inner.slow();
             let retired = slow.retired;
-            let queue: std::collections::VecDeque<_> =
-                std::mem::take(&mut slow.queue).into_iter().filter(|job| job.is_live() && job.transfers()).collect();
+            let jobs = std::mem::take(&mut slow.queue).into_iter();
+            let (queue, rest): (VecDeque<_>, VecDeque<_>) = jobs.partition(|job| job.is_live() && job.transfers());
+            ended = rest;
             let again = host.options.keep_running && !retired && !host.core.is_stopping();
             if queue.is_empty() && !again {
                 return None;
             }
             let successor = Activation::new(host, self.key.clone(), self.hash);
             waits.extend(queue.iter().filter_map(|job| job.wait()));
-            let watch = !queue.is_empty();
+            watch = !queue.is_empty();
             let mut fresh = successor.inner.lock();
             fresh.slow().queue = queue;
             fresh.watched = watch;
             drop(fresh);
             Some(successor)
         });
+        drop(ended); // outside the locks: jobs hold the user's values
         host.metrics.deactivated.fetch_add(1, Ordering::Relaxed);
         host.core.deactivated.notify_waiters();
         if let Some(successor) = successor {
             for wait in waits {
                 host.core.graph.retarget(wait, successor.me.clone());
             }
-            successor.watch();
+            if watch {
+                successor.watch();
+            }
             let host = host.clone();
             let lost = self.mute.load(Ordering::Acquire);
             host.core.clone().spawn_task(async move {

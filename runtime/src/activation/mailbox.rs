@@ -116,8 +116,8 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) retired: bool,
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
-    /// `every` state waits to be flushed.
-    pub(crate) flush_due: bool,
+    /// When dirty `every` state is written.
+    pub(crate) flush_due: Option<Instant>,
     pub(crate) failed_until: Option<Instant>,
     pub(crate) failures: u32,
 }
@@ -131,7 +131,7 @@ impl<G: Grain> Default for Slow<G> {
             retired: false,
             keep_until: None,
             timers: Timers::default(),
-            flush_due: false,
+            flush_due: None,
             failed_until: None,
             failures: 0,
         }
@@ -231,9 +231,7 @@ impl<G: Grain> Activation<G> {
         if inner.has_queue() || inner.is_closing() {
             return Admit::Wait;
         }
-        if access == Access::Exclusive
-            && let Some(fault) = self.refuses_writes(&inner)
-        {
+        if let Some(fault) = self.refuses(&inner, access) {
             return Admit::Refuse(fault);
         }
         match inner.admit(access, turn) {
@@ -245,10 +243,15 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// A turn that might write is refused before it runs while its commit could not be sent.
-    fn refuses_writes(&self, inner: &Inner<G>) -> Option<Fault> {
-        let gate = inner.gate.as_ref()?;
-        if !self.host.gates {
+    /// A turn that might write is refused before it runs while its commit could not be sent, and any turn while too many
+    /// replies are held back.
+    fn refuses(&self, inner: &Inner<G>, access: Access) -> Option<Fault> {
+        let gate = inner.gate.as_ref().filter(|_| self.host.gates)?;
+        if gate.holds_too_much() {
+            let cause = Cause::Overloaded { limit: super::gate::MAX_HELD };
+            return Some(Fault::not_executed(cause).detailed("its replies wait for the storage"));
+        }
+        if access == Access::Shared && !self.host.has_cells() {
             return None;
         }
         let storage = |detail: &str, slot: &super::gate::Slot| Cause::Storage {
@@ -364,10 +367,10 @@ impl<G: Grain> Activation<G> {
                 dead.push(job);
                 continue;
             }
-            if job.access() == Access::Exclusive
-                && inner.writer == 0
-                && inner.readers == 0
-                && let Some(fault) = self.refuses_writes(&inner)
+            let access = job.access();
+            if inner.writer == 0
+                && (access == Access::Shared || inner.readers == 0)
+                && let Some(fault) = self.refuses(&inner, access)
             {
                 return Next::Refuse(job, fault);
             }
@@ -410,6 +413,12 @@ impl<G: Grain> Activation<G> {
     /// A turn that was let in and then had nothing to run.
     pub(super) fn not_run(self: &Arc<Self>, access: Access, admitted: Admitted<G>) {
         let mut inner = self.inner.lock();
-        self.release(&mut inner, access, admitted.turn, Some(admitted.grain));
+        if inner.phase == Phase::Active {
+            self.release(&mut inner, access, admitted.turn, Some(admitted.grain));
+        } else {
+            self.release(&mut inner, access, admitted.turn, None);
+            drop(inner);
+            super::turn::discard(admitted.grain);
+        }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Activation<G: Grain> {
     mute: AtomicBool,
     /// The collector's clock when it was last called.
     last_used: AtomicU32,
+    /// Held from encoding the grain's state until it is put behind the gate, where several turns may do so side by side:
+    /// an older snapshot must not replace a newer one, nor a reply leave between the two. Taken before `inner`.
+    encoding: Mutex<()>,
     inner: Mutex<Inner<G>>,
 }
 
@@ -54,6 +57,7 @@ impl<G: Grain> Activation<G> {
             id: host.core.next_activation_id(),
             mute: AtomicBool::new(false),
             last_used: AtomicU32::new(host.core.coarse_now()),
+            encoding: Mutex::new(()),
             inner: Mutex::new(Inner::new()),
         })
     }

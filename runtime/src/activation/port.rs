@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::port::{AnyActivation, Outgoing, RecordCommit, Runtime, TimerSpec};
 use gristmill_grains::turn::TurnId;
 use gristmill_grains::{Access, ActivationId, BoxFuture, Cause, DeactivationReason, DirtyCalls, Fault, Grain, GrainId};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Activation;
 use super::gate::{HeldSend, HeldSignal, Snapshot};
@@ -103,7 +103,7 @@ impl<G: Grain> AnyActivation for Activation<G> {
     }
 
     fn delay_deactivation(&self, time: Duration) {
-        let until = Instant::now().checked_add(time).filter(|_| !time.is_zero());
+        let until = Some(deadline_after(time)).filter(|_| !time.is_zero());
         self.inner.lock().slow().keep_until = until;
     }
 
@@ -118,7 +118,7 @@ impl<G: Grain> AnyActivation for Activation<G> {
     }
 
     fn service(&self, ty: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.host.core.services.get(&ty).cloned()
+        self.host.core.services.read().get(&ty).cloned()
     }
 }
 

@@ -55,7 +55,7 @@ impl<G: Grain> Swept for Activation<G> {
                 over_limit.get_or_insert((method, age));
             }
             let caller = task.caller.as_ref().and_then(Weak::upgrade);
-            let deadline = caller.map_or(task.since + options.turn_limit, |caller| caller.deadline());
+            let deadline = caller.map_or(task.since, |caller| caller.deadline());
             if lost && now >= deadline + MUTE_GRACE {
                 task.abort.take().inspect(|abort| abort.abort());
             }
@@ -68,6 +68,8 @@ impl<G: Grain> Swept for Activation<G> {
         for waiting in due.iter().filter_map(Weak::upgrade) {
             waiting.expire(now, &fault);
         }
+        let unwanted = self.inner.lock().gate.as_mut().map(|gate| gate.forget_unwanted());
+        drop(unwanted); // outside the lock: results are the user's
         for event in stuck {
             tracing::warn!(%event, "a turn is stuck");
             self.host.core.event(event);

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,15 +23,30 @@ use super::turn::Body;
 use crate::core::Core;
 use crate::graph::WaitId;
 
+/// Until a one-shot timer that could not run tries again.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// The timers and tasks of an activation; they end when it is dropped.
 #[derive(Default)]
 pub(crate) struct Timers {
     next: u64,
-    /// By number: how to end it, and whether it keeps the activation from being idle.
-    timers: BTreeMap<u64, (AbortHandle, bool)>,
+    timers: BTreeMap<u64, Timer>,
     tasks: JoinSet<()>,
     /// Timers that keep the activation from being idle.
     pub(crate) keeping: usize,
+}
+
+struct Timer {
+    driver: AbortHandle,
+    /// Set when it is stopped: a tick that is queued does not begin.
+    stopped: Arc<AtomicBool>,
+    keep_alive: bool,
+}
+
+impl Drop for Timers {
+    fn drop(&mut self) {
+        self.timers.values().for_each(|timer| timer.stopped.store(true, Ordering::Release));
+    }
 }
 
 impl Timers {
@@ -44,13 +60,19 @@ impl Timers {
 impl<G: Grain> Activation<G> {
     pub(super) fn add_timer(self: &Arc<Self>, spec: TimerSpec, tick: Box<dyn Any + Send>) -> Result<u64, Fault> {
         let Ok(tick) = tick.downcast::<TickFn<G>>() else { unreachable!("a context starts timers of its own grain") };
-        if let Schedule::Rate { hz, .. } = spec.schedule
-            && !(hz.is_finite() && (1e-3..=10_000.0).contains(&hz))
-        {
-            let reason = format!("a timer of {hz} Hz; it must be between 0.001 and 10,000");
+        let wrong = match spec.schedule {
+            Schedule::Rate { hz, .. } if !(1e-3..=10_000.0).contains(&hz) => {
+                Some(format!("{hz} Hz; 0.001 to 10,000 can be"))
+            }
+            Schedule::AfterEnd { every, .. } if every.is_zero() => Some("a period of zero".to_owned()),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let reason = format!("a timer of {wrong}");
             return Err(Fault::not_executed(Cause::Refused { reason }).of(&self.grain_id()));
         }
-        let driver = Driver { activation: self.me.clone(), tick: *tick, spec };
+        let stopped = Arc::new(AtomicBool::new(false));
+        let driver = Driver { activation: self.me.clone(), tick: *tick, spec, stopped: stopped.clone() };
         let mut inner = self.inner.lock();
         if !matches!(inner.phase, Phase::Activating | Phase::Active) {
             let reason = "it is ending".to_owned();
@@ -62,17 +84,18 @@ impl<G: Grain> Activation<G> {
         if spec.keep_alive {
             timers.keeping += 1;
         }
-        let abort = timers.task(&self.host.core, driver.run(number));
-        timers.timers.insert(number, (abort, spec.keep_alive));
+        let driver = timers.task(&self.host.core, driver.run(number));
+        timers.timers.insert(number, Timer { driver, stopped, keep_alive: spec.keep_alive });
         Ok(number)
     }
 
     pub(super) fn remove_timer(&self, number: u64) {
         let mut inner = self.inner.lock();
         let timers = &mut inner.slow().timers;
-        if let Some((abort, keeping)) = timers.timers.remove(&number) {
-            abort.abort();
-            timers.keeping -= usize::from(keeping);
+        if let Some(timer) = timers.timers.remove(&number) {
+            timer.stopped.store(true, Ordering::Release);
+            timer.driver.abort();
+            timers.keeping -= usize::from(timer.keep_alive);
         }
     }
 }
@@ -82,6 +105,17 @@ struct Driver<G: Grain> {
     activation: Weak<Activation<G>>,
     tick: TickFn<G>,
     spec: TimerSpec,
+    stopped: Arc<AtomicBool>,
+}
+
+/// What became of a tick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ticked {
+    Ran,
+    /// The mailbox was full, or the storage is down: it did not begin.
+    Skipped,
+    /// The activation is gone.
+    Over,
 }
 
 impl<G: Grain> Driver<G> {
@@ -89,13 +123,15 @@ impl<G: Grain> Driver<G> {
         match self.spec.schedule {
             Schedule::AfterEnd { first, every } => {
                 tokio::time::sleep(first).await;
-                while self.tick(None).await.is_some() {
+                while self.tick(None).await != Ticked::Over {
                     tokio::time::sleep(every).await;
                 }
             }
             Schedule::Once { after } => {
                 tokio::time::sleep(after).await;
-                self.tick(None).await;
+                while self.tick(None).await == Ticked::Skipped {
+                    tokio::time::sleep(RETRY).await;
+                }
                 if let Some(activation) = self.activation.upgrade() {
                     activation.remove_timer(number);
                 }
@@ -111,36 +147,39 @@ impl<G: Grain> Driver<G> {
         let mut next: u64 = 1;
         loop {
             tokio::time::sleep_until(due(next)).await;
-            if self.tick(Some(due(next))).await.is_none() {
+            if self.tick(Some(due(next))).await == Ticked::Over {
                 return;
             }
             let Some(activation) = self.activation.upgrade() else { return };
             next += 1;
-            let behind = (start.elapsed().as_secs_f64() * hz) as u64;
-            if behind > next + u64::from(catch_up) {
-                let skipped = behind - u64::from(catch_up) - next;
-                activation.host.metrics.skip_ticks(skipped);
-                next += skipped;
-            }
+            let elapsed = (start.elapsed().as_secs_f64() * hz) as u64;
+            let missed = (elapsed + 1).saturating_sub(next);
+            let skipped = missed.saturating_sub(catch_up.into());
+            activation.host.metrics.skip_ticks(skipped);
+            next += skipped;
         }
     }
 
-    /// Runs one tick; `None` once the activation is gone.
-    async fn tick(&self, due: Option<Instant>) -> Option<()> {
-        let activation = self.activation.upgrade()?;
+    /// Runs one tick.
+    async fn tick(&self, due: Option<Instant>) -> Ticked {
+        let Some(activation) = self.activation.upgrade() else { return Ticked::Over };
         let (done, wait) = oneshot::channel();
-        let job = TickJob { tick: self.tick.clone(), name: self.spec.name, due, done };
-        match activation.enqueue(Box::new(job)) {
-            Ok(()) => {}
-            Err((_, Some(fault))) if matches!(fault.cause(), Cause::Overloaded { .. }) => {
-                activation.host.metrics.skip_ticks(1);
-                return Some(());
+        let (tick, name, stopped) = (self.tick.clone(), self.spec.name, self.stopped.clone());
+        let ticked = match activation.enqueue(Box::new(TickJob { tick, name, due, stopped, done })) {
+            Ok(()) => {
+                drop(activation);
+                // A tick that is dropped unrun leaves an error here, and its activation is ending.
+                wait.await.unwrap_or(Ticked::Over)
             }
-            Err(_) => return None,
+            Err((_, Some(fault))) if matches!(fault.cause(), Cause::Overloaded { .. }) => Ticked::Skipped,
+            Err(_) => Ticked::Over,
+        };
+        if ticked == Ticked::Skipped
+            && let Some(activation) = self.activation.upgrade()
+        {
+            activation.host.metrics.skip_ticks(1);
         }
-        drop(activation);
-        // A tick that is dropped unrun leaves an error here, and its activation is ending.
-        wait.await.ok()
+        ticked
     }
 }
 
@@ -148,10 +187,11 @@ struct TickJob<G> {
     tick: TickFn<G>,
     name: &'static str,
     due: Option<Instant>,
-    done: oneshot::Sender<()>,
+    stopped: Arc<AtomicBool>,
+    done: oneshot::Sender<Ticked>,
 }
 
-struct TickBody<G>(TickFn<G>, oneshot::Sender<()>);
+struct TickBody<G>(TickFn<G>, oneshot::Sender<Ticked>);
 
 impl<G: Grain> Body<G> for TickBody<G> {
     type Out = ();
@@ -160,7 +200,7 @@ impl<G: Grain> Body<G> for TickBody<G> {
     async fn run(self, mut grain: Arc<G>) -> (Arc<G>, ()) {
         self.0.tick(only(&mut grain)).await;
         // Not held back for the tick's commit, or the rate would be the storage's. The driver may have been stopped.
-        let _ = self.1.send(());
+        let _ = self.1.send(Ticked::Ran);
         (grain, ())
     }
 }
@@ -171,7 +211,7 @@ impl<G: Grain> Job<G> for TickJob<G> {
     }
 
     fn is_live(&self) -> bool {
-        !self.done.is_closed()
+        !self.stopped.load(Ordering::Acquire)
     }
 
     fn caller(&self) -> Option<&Arc<ChainNode>> {
@@ -195,7 +235,7 @@ impl<G: Grain> Job<G> for TickJob<G> {
     }
 
     fn fail(self: Box<Self>, _: Fault) {
-        let _ = self.done.send(()); // this tick is skipped, the timer goes on
+        let _ = self.done.send(Ticked::Skipped); // the timer goes on
     }
 
     fn transfers(&self) -> bool {

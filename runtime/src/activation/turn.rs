@@ -30,6 +30,10 @@ pub(crate) trait Body<G: Grain>: Send + 'static {
 /// Where the result of a turn goes.
 pub(crate) trait Sink<Out>: Send + 'static {
     fn deliver(self, result: Result<Out, Fault>);
+    /// Does somebody still wait for the result?
+    fn is_wanted(&self) -> bool {
+        true
+    }
     /// What ends when its deadline passes, though the result is held back.
     fn expiry(&self) -> Option<Weak<dyn Expire>> {
         None
@@ -156,6 +160,10 @@ impl<Out: Send, S: Sink<Out>> Held for HeldResult<S, Out> {
         self.sink.deliver(Err(fault.clone().after_start()));
     }
 
+    fn is_wanted(&self) -> bool {
+        self.sink.is_wanted()
+    }
+
     fn expiry(&self) -> Option<Weak<dyn Expire>> {
         self.sink.expiry()
     }
@@ -267,49 +275,48 @@ impl<G: Grain> Activation<G> {
             self.drop_after(access, turn, fault.clone());
             return lost(fault);
         }
-        let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
-        // A write turn's grain is ours alone, so it is encoded outside the lock. Reads (of a grain with interior
-        // mutability) may end side by side: there the lock keeps an older snapshot from replacing a newer one.
-        let early = match access {
-            Access::Exclusive => Some(self.snapshot(&grain)),
-            Access::Shared => None,
-        };
-        let mut inner = self.inner.lock();
-        if let Some(fault) = inner.lost.clone() {
-            self.release(&mut inner, access, turn, None);
-            drop(inner);
-            discard(grain);
-            return lost(fault);
+        let mut outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
+        if self.host.slots.is_empty() && !self.mute.load(Ordering::Acquire) {
+            // Before the next turn is let in, so that its sends come after these.
+            outbox.drain(..).for_each(|send| send.leave());
         }
-        let snapshots = match early.unwrap_or_else(|| self.snapshot(&grain)) {
+        // A write turn's grain is ours alone. Reads of a grain with interior mutability may end side by side.
+        let encoding = (access == Access::Shared && self.host.has_cells()).then(|| self.encoding.lock());
+        let snapshots = match self.snapshot(&grain) {
             Ok(snapshots) => snapshots,
             Err(fault) => {
-                drop(inner);
+                drop(encoding);
                 discard(grain);
                 self.drop_after(access, turn, fault.clone());
                 return lost(fault);
             }
         };
+        let mut inner = self.inner.lock();
+        if let Some(fault) = inner.lost.clone() {
+            self.release(&mut inner, access, turn, None);
+            drop((inner, encoding));
+            discard(grain);
+            return lost(fault);
+        }
         let Snapshots { records, flush } = snapshots;
-        let mut commits = Vec::new();
-        let mut now = Some((out, outbox));
-        let mut outcome = Outcome::Held;
-        let mut watch = false;
+        let (mut commits, mut now) = (Vec::new(), Some(out));
+        let (mut watch, mut sends) = (false, false);
         if let Some(gate) = inner.gate.as_mut() {
             if !records.is_empty() {
                 gate.put(records, true);
                 commits = gate.sendable(&self.grain_id());
             }
-            if !gate.is_open()
-                && let Some((out, outbox)) = now.take()
-            {
-                outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
+            let open = gate.is_open();
+            // Through the gate in any case: sends of several turns leave in the turns' order.
+            sends = !outbox.is_empty();
+            outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
+            if !open && let Some(out) = now.take() {
                 gate.hold(hold(out));
                 watch = !std::mem::replace(&mut inner.watched, true);
             }
         }
         let work = self.release(&mut inner, access, turn, Some(grain));
-        drop(inner);
+        drop((inner, encoding));
         if watch {
             self.watch();
         }
@@ -317,11 +324,10 @@ impl<G: Grain> Activation<G> {
         if let Some(after) = flush {
             self.flush_after(after);
         }
-        if let Some((out, outbox)) = now {
-            outbox.into_iter().for_each(|send| send.leave());
-            outcome = Outcome::Now(Ok(out));
+        if sends {
+            self.release_held();
         }
-        (outcome, work)
+        (now.map_or(Outcome::Held, |out| Outcome::Now(Ok(out))), work)
     }
 
     /// The turn's activation ends with it; what earlier turns have put behind the gate still settles.

@@ -145,10 +145,8 @@ async fn a_turn_on_memory_that_was_lost_goes_on_mute() {
     let copy = MemoryStorage::new();
     copy.faults().restore(&now);
     use gristmill::storage::GrainStorage;
-    let fence = |epoch| gristmill::grains::storage::Fence {
-        epoch,
-        activation: gristmill::grains::ActivationId::from_u128(99),
-    };
+    let fence =
+        |epoch| gristmill::grains::storage::Fence { epoch, activation: gristmill::grains::ActivationId::from_u128(99) };
     copy.open(&rig.node("n").id(), fence(1 << 40)).await.unwrap();
     rig.storage.faults().restore(&copy.faults().snapshot());
     rig.heal();
@@ -207,7 +205,10 @@ async fn an_awaited_call_of_a_dirty_turn_can_be_denied() {
     soon(rig.node("n").write(script)).await.unwrap();
     assert!(rig.probe.has("clean") && !rig.probe.has("dirty") && rig.probe.has("committed"));
     let faults = rig.probe.faults();
-    assert!(matches!(faults[..], [ref one] if *one.cause() == Cause::Uncommitted && !one.maybe_executed()), "{faults:?}");
+    assert!(
+        matches!(faults[..], [ref one] if *one.cause() == Cause::Uncommitted && !one.maybe_executed()),
+        "{faults:?}"
+    );
     rig.probe.saw("sent").await;
 }
 
@@ -222,7 +223,8 @@ async fn while_its_storage_is_down_a_grain_refuses_writes_and_serves_reads() {
     tokio::time::sleep(ms(1_500)).await;
     assert!(!gated.is_finished(), "it waits, it does not fail");
     assert!(rig.silo.metrics().storages[0].down);
-    let fault = assert_fault!(rig.node("m").write(vec![note("never"), Do::Push(2)]).await, Cause::Storage { .. }, false);
+    let fault =
+        assert_fault!(rig.node("m").write(vec![note("never"), Do::Push(2)]).await, Cause::Storage { .. }, false);
     assert!(fault.to_string().contains("default"), "{fault}");
     assert!(!rig.probe.has("never"), "refused before it ran");
     assert_eq!(rig.node("m").list().await.unwrap(), [1], "reads of what is durable go on");

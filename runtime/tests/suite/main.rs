@@ -4,8 +4,8 @@
 
 mod activation;
 mod basics;
-mod deadlock;
 mod deadlines;
+mod deadlock;
 mod durability;
 mod errors;
 mod oneway;

@@ -140,10 +140,8 @@ async fn a_cleared_record_is_gone_and_can_be_written_again() {
     vault.set("turn".into(), 7).await.unwrap();
     vault.clear().await.unwrap();
     assert_eq!(stored(&storage).await, [0; 4]);
-    let fence = gristmill::grains::storage::Fence {
-        epoch: 1 << 45,
-        activation: gristmill::grains::ActivationId::from_u128(5),
-    };
+    let fence =
+        gristmill::grains::storage::Fence { epoch: 1 << 45, activation: gristmill::grains::ActivationId::from_u128(5) };
     let copy = MemoryStorage::new();
     copy.faults().restore(&storage.faults().snapshot());
     let opened = copy.open(&vault.id(), fence).await.unwrap();
