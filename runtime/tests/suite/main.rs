@@ -4,8 +4,10 @@
 
 mod activation;
 mod basics;
-mod deadlock;
+mod collection;
+mod context;
 mod deadlines;
+mod deadlock;
 mod durability;
 mod errors;
 mod oneway;
@@ -15,4 +17,5 @@ mod policies;
 mod rollback;
 mod stop;
 mod support;
+mod timers;
 mod turns;
