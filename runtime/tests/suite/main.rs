@@ -4,6 +4,8 @@
 
 mod activation;
 mod basics;
+mod collection;
+mod context;
 mod deadlines;
 mod deadlock;
 mod durability;
@@ -15,4 +17,5 @@ mod policies;
 mod rollback;
 mod stop;
 mod support;
+mod timers;
 mod turns;
