@@ -14,6 +14,7 @@ mod oneway;
 mod panics;
 mod places;
 mod policies;
+mod regressions;
 mod rollback;
 mod stop;
 mod support;
