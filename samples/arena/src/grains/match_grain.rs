@@ -80,6 +80,7 @@ impl Lifecycle for MatchGrain {
             self.come_back().await?;
             self.start_ticking()?;
         }
+        self.view = self.fight.as_ref().map(|fight| Arc::new(fight.world()));
         self.ctx.every(BEAT, Self::beat)?;
         Ok(())
     }
@@ -153,7 +154,6 @@ impl MatchGrain {
 
     fn start_ticking(&mut self) -> Result<(), BoxError> {
         let Some(fight) = self.fight.as_ref() else { return Ok(()) };
-        self.view = Some(Arc::new(fight.world()));
         self.ticker = Some(self.ctx.tick_hz(f64::from(fight.config.tick_hz), Self::tick)?);
         Ok(())
     }
