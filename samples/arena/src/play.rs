@@ -168,16 +168,17 @@ fn actor(args: &Args, silo: &Silo, player: PlayerId, wish: Option<crate::grains:
     Actor { silo: silo.clone(), seed: seed_of(args.seed, &player), player, wish }
 }
 
-/// Waits until every match is settled and nobody waits for one.
+/// Waits until every match that was made is settled, and nobody waits for one.
 async fn quiet(silo: &Silo, lobby: &LobbyRef) -> Result<LobbyState, CallError> {
     loop {
         let now = lobby.overview().await?;
-        let mut waiting = !now.open.is_empty();
+        let (mut made, mut waiting) = (0, false);
         for queue in &QUEUES {
             let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+            made += queue.made;
             waiting |= queue.forming.is_some() || !queue.line.is_empty();
         }
-        if !waiting {
+        if now.finished == made && !waiting {
             return Ok(now);
         }
         tokio::time::sleep(LOOK).await;
