@@ -156,7 +156,7 @@ impl<M: Method> CallFuture<'_, M> {
         if let Some(fault) = lost {
             return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
         }
-        let settled = turn::with_current(|frame| frame.and_then(|frame| earlier_turns(frame)));
+        let settled = turn::with_current(|frame| frame.and_then(earlier_turns));
         if settled.is_some() || !binding.outgoing.is_empty() {
             let (binding, key) = (binding.clone(), grain.key().clone());
             self.state = State::Detour(Box::pin(detour(binding, key, arguments, options, settled)));

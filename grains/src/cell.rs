@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::sync::Mutex;
 use crate::turn::ChainNode;
 use crate::{Cause, Fault, Method, Outcome};
 

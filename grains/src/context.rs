@@ -227,7 +227,9 @@ where
 }
 
 /// A timer's tick, its type erased.
-pub struct TickFn<G>(Arc<dyn for<'a> Fn(&'a mut G) -> BoxFuture<'a, ()> + Send + Sync>);
+pub struct TickFn<G>(Arc<DynTick<G>>);
+
+type DynTick<G> = dyn for<'a> Fn(&'a mut G) -> BoxFuture<'a, ()> + Send + Sync;
 
 impl<G: 'static> TickFn<G> {
     fn new<F: for<'a> TurnFn<'a, G>>(tick: F) -> Self {

@@ -142,17 +142,20 @@ pub enum Cause {
     Unbound,
 }
 
-/// A failure of the runtime's, not of the method's own. Cheap to clone: ten thousand queued callers share one.
-#[derive(Clone)]
+/// A failure of the runtime's, not of the method's own. Cheap to clone: ten thousand queued callers share one. Travels in
+/// calls, so a method's own error type can hold one.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Fault(Arc<Inner>);
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Inner {
     cause: Cause,
     maybe_executed: bool,
     grain: Option<GrainId>,
     method: Option<Cow<'static, str>>,
     detail: Option<String>,
+    /// Stays in the process that made it; its text is in the cause.
+    #[serde(skip)]
     source: Option<Arc<dyn Error + Send + Sync + 'static>>,
 }
 
@@ -278,7 +281,7 @@ impl From<InvalidKey> for Fault {
 /// Why a call gave no value: the method's own error, or the runtime's.
 ///
 /// A method that returns `Result<T, E>` gives `Result<T, CallError<E>>`; any other gives `Result<T, CallError>`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum CallError<E = Never> {
     /// The method ran and returned this error.
     App(E),

@@ -26,6 +26,8 @@ pub mod reference;
 mod request;
 pub mod state;
 pub mod storage;
+#[doc(hidden)]
+pub mod sync;
 pub mod turn;
 
 pub use call::Call;
@@ -43,8 +45,5 @@ pub use reference::{GrainRef, InterfaceRef, RefKey};
 pub use request::{RequestContext, TRACEPARENT};
 pub use storage::StorageError;
 
-/// What the macros' output names besides.
 #[doc(hidden)]
-pub mod __private {
-    pub use serde;
-}
+pub mod __private;

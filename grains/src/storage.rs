@@ -9,8 +9,8 @@
 //!   given epoch is larger than the stored fence's, or both parts of the fence are equal, or no fence is stored. It
 //!   stores the fence *even when the grain has no record yet*.
 //! - [`commit`](GrainStorage::commit) succeeds iff the stored fence equals the given one **exactly** and every record
-//!   has the expected version. Then all records of it change together. A commit whose [`WriteId`] equals the stored one
-//!   (under the same fence) has been applied already: it answers as it did the first time and changes nothing. So a
+//!   has the expected version. Then all records of it change together. A commit whose [`WriteId`] equals the stored one,
+//!   and whose activation wrote it, has been applied already: it answers as it did the first time and changes nothing. So a
 //!   commit whose answer was lost is settled by sending it again, and never by reading: a read cannot tell that a
 //!   straggler will not land later.
 //! - A commit with `body: None` clears a record: a tombstone that keeps its version. So a zombie's old write cannot

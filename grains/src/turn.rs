@@ -32,6 +32,16 @@ pub struct ChainNode {
     abandoned: AtomicBool,
 }
 
+impl Drop for ChainNode {
+    /// One after the other: a chain may be longer than the stack is deep.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
+    }
+}
+
 impl ChainNode {
     /// The caller gave the call up (timed out, dropped it): the edge to it is gone.
     pub fn abandon(&self) {
@@ -120,17 +130,22 @@ impl Frame {
     }
 }
 
-thread_local! {
-    static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+crate::sync::thread_local! {
+    #[cfg_attr(not(shuttle), expect(clippy::missing_const_for_thread_local, reason = "shuttle's macro has no const form"))]
+    static STACK: RefCell<Vec<Frame>> = RefCell::new(Vec::new());
+}
+
+fn stack<R>(f: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
+    STACK.with(|stack| f(&mut stack.borrow_mut()))
 }
 
 /// Polls `f` inside `frame`; gives the frame back, with what the turn left in it.
 ///
 /// `f` must not unwind (the runtime catches panics inside it): a frame left behind would claim later calls.
 pub fn within<R>(frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
-    STACK.with_borrow_mut(|stack| stack.push(frame));
+    stack(|stack| stack.push(frame));
     let result = f();
-    let frame = STACK.with_borrow_mut(|stack| stack.pop());
+    let frame = stack(Vec::pop);
     match frame {
         Some(frame) => (frame, result),
         None => unreachable!("every push above is matched by the pop above"),
@@ -139,17 +154,17 @@ pub fn within<R>(frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
 
 /// Looks at the turn being polled.
 pub fn with_current<R>(f: impl FnOnce(Option<&mut Frame>) -> R) -> R {
-    STACK.with_borrow_mut(|stack| f(stack.last_mut()))
+    stack(|stack| f(stack.last_mut()))
 }
 
 /// How many turns are being polled on this thread, one within the other.
 pub fn depth() -> usize {
-    STACK.with_borrow(Vec::len)
+    stack(|stack| stack.len())
 }
 
 /// The node of the turn being polled; makes it, and those of the turns that wait for it on this stack.
 pub fn current_node() -> Option<Arc<ChainNode>> {
-    STACK.with_borrow_mut(|stack| {
+    stack(|stack| {
         // From the newest turn down to the root of its chain; nodes are made on the way back up.
         let root = stack.iter().rposition(|frame| !frame.nested).unwrap_or(0);
         let mut below = None;

@@ -10,9 +10,9 @@ use gristmill_cluster::LocalDirectory;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::Binding;
 use gristmill_grains::storage::GrainStorage;
+use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::{Grain, GrainOptions, StorageError};
 use gristmill_storage::MemoryStorage;
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -156,6 +156,21 @@ impl SiloBuilder {
         self.options.validate().map_err(StartError::Option)?;
         self.name_storages()?;
         let (runs, floor) = self.begin_runs().await?;
+        let core = self.assemble(handle, runs, floor)?;
+        let services =
+            Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
+        let silo = Silo::new(core.clone(), services);
+        core.spawn_task(keeper::bring_back(core.clone()));
+        Ok(silo)
+    }
+
+    /// Makes everything but the services.
+    pub(crate) fn assemble(
+        mut self,
+        handle: tokio::runtime::Handle,
+        runs: Vec<u64>,
+        floor: u64,
+    ) -> Result<Arc<Core>, StartError> {
         let seed = self.options.seed.unwrap_or_else(os_seed);
         let committers = self.storages.into_iter().map(|(name, storage)| Arc::new(Committer::new(name, storage)));
         let core = Arc::new_cyclic(|me| Core {
@@ -190,15 +205,11 @@ impl SiloBuilder {
         for storage in &core.storages {
             tracing::info!(storage = storage.name, durability = %storage.storage.durability(), "storage");
         }
-        let services =
-            Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
-        let silo = Silo::new(core.clone(), services);
-        core.spawn_task(keeper::bring_back(core.clone()));
-        Ok(silo)
+        Ok(core)
     }
 
     /// A silo without a storage keeps its state in memory; the first storage also keeps the runtime's own records.
-    fn name_storages(&mut self) -> Result<(), StartError> {
+    pub(crate) fn name_storages(&mut self) -> Result<(), StartError> {
         if self.storages.is_empty() {
             self.storages.push(("default".to_owned(), Arc::new(MemoryStorage::new())));
         }
@@ -222,16 +233,17 @@ impl SiloBuilder {
                 runs.push(runs[0]); // the first storage again
                 continue;
             }
+            let failed = |error| StartError::Storage { name: name.clone(), error };
             let deadline = Instant::now() + self.options.activation_timeout;
-            let run = loop {
-                match storage.begin_run(0).await {
-                    Ok(run) => break run,
-                    Err(error) if error.is_definite() || Instant::now() >= deadline => {
-                        return Err(StartError::Storage { name: name.clone(), error });
-                    }
+            loop {
+                match storage.run().await {
+                    Ok(_) => break,
+                    Err(error) if error.is_definite() || Instant::now() >= deadline => return Err(failed(error)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
-            };
+            }
+            // Once only: a straggler of a lost attempt would later look like another silo's run.
+            let run = storage.begin_run(0).await.map_err(failed)?;
             most = most.max(run);
             runs.push(run);
         }

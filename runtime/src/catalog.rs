@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use gristmill_grains::Grain;
+use gristmill_grains::sync::RwLock;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use parking_lot::RwLock;
 
 use crate::activation::Activation;
 
@@ -16,8 +16,10 @@ const SHARDS: usize = 64;
 pub(crate) struct Catalog<G: Grain> {
     /// Seeded by the silo: the same in every replay, unknown to those who choose keys.
     hasher: FixedState,
-    shards: Box<[RwLock<HashTable<Arc<Activation<G>>>>]>,
+    shards: Box<[Shard<G>]>,
 }
+
+type Shard<G> = RwLock<HashTable<Arc<Activation<G>>>>;
 
 impl<G: Grain> Catalog<G> {
     pub(crate) fn new(seed: u64) -> Self {
@@ -29,7 +31,7 @@ impl<G: Grain> Catalog<G> {
         self.hasher.hash_one(key)
     }
 
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<Arc<Activation<G>>>> {
+    fn shard(&self, hash: u64) -> &Shard<G> {
         // The table uses the low bits and the top seven.
         &self.shards[(hash >> 32) as usize % SHARDS]
     }
@@ -62,26 +64,26 @@ impl<G: Grain> Catalog<G> {
         }
     }
 
-    /// Takes `old` out, if it is still in, or puts what `successor` makes in its place. `successor` runs under the
-    /// shard's lock, also when `old` is out already.
+    /// Takes `old` out and puts what `make` makes in its place. `make` runs under the shard's lock and is told whether
+    /// `old` is still the grain's activation; if not, nothing changes here.
     pub(crate) fn replace(
         &self,
         old: &Arc<Activation<G>>,
-        successor: impl FnOnce(&Arc<Activation<G>>) -> Option<Arc<Activation<G>>>,
+        make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
     ) -> Option<Arc<Activation<G>>> {
         let mut shard = self.shard(old.hash).write();
-        let successor = successor(old);
         let found = shard.entry(old.hash, |activation| activation.key == old.key, |activation| activation.hash);
-        match (found, &successor) {
-            (Entry::Occupied(mut found), Some(successor)) if Arc::ptr_eq(found.get(), old) => {
-                *found.get_mut() = successor.clone();
+        match found {
+            Entry::Occupied(mut found) if Arc::ptr_eq(found.get(), old) => {
+                let successor = make(true);
+                match &successor {
+                    Some(successor) => *found.get_mut() = successor.clone(),
+                    None => drop(found.remove()),
+                }
+                successor
             }
-            (Entry::Occupied(found), None) if Arc::ptr_eq(found.get(), old) => drop(found.remove()),
-            (Entry::Vacant(vacant), Some(successor)) => drop(vacant.insert(successor.clone())),
-            // Its successor is in already; one that was made beside it is dropped by the caller's check.
-            _ => {}
+            _ => make(false),
         }
-        successor
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -7,15 +7,16 @@ use gristmill_grains::GrainOptions;
 
 use crate::core::Core;
 
-/// How often it looks: a fraction of the shortest idle time, within reason.
-fn period<'a>(types: impl Iterator<Item = &'a GrainOptions>) -> Duration {
+/// How often it looks: a fraction of the shortest idle time, within reason. It looks at every activation, so no more
+/// often than is of use; a memory budget wants it more often.
+fn period<'a>(types: impl Iterator<Item = &'a GrainOptions>, budget: bool) -> Duration {
     let shortest = types.filter_map(|options| options.idle).min().unwrap_or(Duration::MAX);
-    (shortest / 8).clamp(Duration::from_millis(20), Duration::from_secs(5))
+    (shortest / 8).clamp(Duration::from_millis(20), Duration::from_secs(if budget { 5 } else { 60 }))
 }
 
 pub(crate) async fn run(core: &Core) {
     let hosts = core.hosts();
-    let period = period(hosts.iter().map(|host| host.options()));
+    let period = period(hosts.iter().map(|host| host.options()), core.options.memory_budget.is_some());
     loop {
         tokio::time::sleep(period).await;
         let now = core.clock.fetch_add(1, Ordering::Relaxed) + 1;

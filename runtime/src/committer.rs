@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use gristmill_grains::StorageError;
 use gristmill_grains::storage::{Commit, GrainStorage, MAX_BATCH};
-use parking_lot::Mutex;
+use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Batches of one storage that may be under way at once.
 pub(crate) const LANES: usize = 2;
@@ -27,10 +28,12 @@ pub(crate) trait CommitOwner: Send + Sync {
     fn committed(self: Arc<Self>, slot: usize, commit: Commit, answer: Result<(), StorageError>);
 }
 
-struct Entry {
+/// A commit, and who gets its answer.
+type Entry = (Commit, Answer);
+
+struct Answer {
     owner: Arc<dyn CommitOwner>,
     slot: usize,
-    commit: Commit,
 }
 
 /// One storage of a silo, and the commits on their way to it.
@@ -63,7 +66,7 @@ impl Committer {
 
     /// Hands a commit over. Its answer comes to `owner`, after as many re-sends as it takes.
     pub(crate) fn submit(&self, owner: Arc<dyn CommitOwner>, slot: usize, commit: Commit) {
-        self.queue.lock().push_back(Entry { owner, slot, commit });
+        self.queue.lock().push_back((commit, Answer { owner, slot }));
         self.wake.notify_one();
     }
 
@@ -76,8 +79,8 @@ impl Committer {
     pub(crate) async fn run_lane(self: Arc<Self>) {
         loop {
             let batch = self.next_batch();
-            if batch.is_empty() {
-                self.wake.notified().await;
+            if batch.0.is_empty() {
+                if self.is_down() { self.probe().await } else { self.wake.notified().await }
                 continue;
             }
             // More may wait for the other lane.
@@ -86,42 +89,52 @@ impl Committer {
         }
     }
 
-    fn next_batch(&self) -> Vec<Entry> {
-        let mut queue = self.queue.lock();
-        let take = queue.len().min(MAX_BATCH);
-        queue.drain(..take).collect()
+    /// While writes are refused and nothing is on its way, this is how it shows that the storage is back.
+    async fn probe(&self) {
+        if tokio::time::timeout(LAST_RETRY, self.wake.notified()).await.is_ok() {
+            return;
+        }
+        let sent = Instant::now();
+        let answer = self.storage.run().await;
+        self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
     }
 
-    async fn send(&self, batch: Vec<Entry>) {
+    fn next_batch(&self) -> (Vec<Commit>, Vec<Answer>) {
+        let mut queue = self.queue.lock();
+        let take = queue.len().min(MAX_BATCH);
+        queue.drain(..take).unzip()
+    }
+
+    async fn send(&self, (commits, answers): (Vec<Commit>, Vec<Answer>)) {
         // Puts back what is unsettled when this future is dropped or the adapter panics.
-        let mut unsettled = Unsettled { committer: self, entries: batch };
+        let mut unsettled = Unsettled { committer: self, commits, answers };
         let mut retry = FIRST_RETRY;
-        while !unsettled.entries.is_empty() {
-            let commits: Vec<_> = unsettled.entries.iter().map(|entry| entry.commit.clone()).collect();
+        while !unsettled.commits.is_empty() {
             let sent = Instant::now();
-            let answers = self.storage.commit(&commits).await;
+            let span = tracing::debug_span!("commit", storage = self.name, grains = unsettled.commits.len());
+            let mut results = self.storage.commit(&unsettled.commits).instrument(span).await.into_iter();
             self.batches.fetch_add(1, Ordering::Relaxed);
-            let mut again = Vec::new();
             let mut detail = None;
-            let mut answers = answers.into_iter();
-            for entry in std::mem::take(&mut unsettled.entries) {
-                match answers.next() {
+            let batch = std::mem::take(&mut unsettled.commits).into_iter().zip(std::mem::take(&mut unsettled.answers));
+            for (commit, answer) in batch {
+                match results.next() {
                     Some(Ok(())) => {
                         self.commits.fetch_add(1, Ordering::Relaxed);
-                        entry.owner.committed(entry.slot, entry.commit, Ok(()));
+                        answer.owner.committed(answer.slot, commit, Ok(()));
                     }
                     Some(Err(error)) if error.is_definite() => {
-                        entry.owner.committed(entry.slot, entry.commit, Err(error));
+                        answer.owner.committed(answer.slot, commit, Err(error));
                     }
                     transient => {
-                        detail = transient.and_then(Result::err).or(detail);
-                        again.push(entry);
+                        let missing = || StorageError::unavailable("the adapter gave fewer answers than commits");
+                        detail = Some(transient.and_then(Result::err).unwrap_or_else(missing));
+                        unsettled.commits.push(commit);
+                        unsettled.answers.push(answer);
                     }
                 }
             }
-            unsettled.entries = again;
             self.observe(detail.as_ref(), sent);
-            if !unsettled.entries.is_empty() {
+            if !unsettled.commits.is_empty() {
                 self.retries.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(retry).await;
                 retry = (retry * 2).min(LAST_RETRY);
@@ -143,6 +156,7 @@ impl Committer {
                 let since = *since.get_or_insert(sent);
                 if since.elapsed() >= DOWN_AFTER && !self.down.swap(true, Ordering::Relaxed) {
                     tracing::error!(storage = self.name, %error, "the storage is down; writes wait, new ones are refused");
+                    self.wake.notify_one(); // an idle lane, to probe
                 }
             }
         }
@@ -151,14 +165,15 @@ impl Committer {
 
 struct Unsettled<'a> {
     committer: &'a Committer,
-    entries: Vec<Entry>,
+    commits: Vec<Commit>,
+    answers: Vec<Answer>,
 }
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        if !self.entries.is_empty() {
+        if !self.commits.is_empty() {
             let mut queue = self.committer.queue.lock();
-            for entry in self.entries.drain(..).rev() {
+            for entry in self.commits.drain(..).zip(self.answers.drain(..)).rev() {
                 queue.push_front(entry);
             }
             self.committer.wake.notify_one();

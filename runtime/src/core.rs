@@ -11,8 +11,8 @@ use std::time::Duration;
 use gristmill_cluster::Directory;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{Binding, CallOptions, Runtime};
-use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef};
-use parking_lot::{Mutex, RwLock};
+use gristmill_grains::sync::{Mutex, RwLock};
+use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef, StorageError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -28,6 +28,8 @@ use crate::sweeper::Sweeper;
 const RUNNING: u8 = 0;
 const STOPPING: u8 = 1;
 const STOPPED: u8 = 2;
+/// A later silo runs on the same storage.
+const SUPERSEDED: u8 = 3;
 
 /// What all parts of a silo share.
 pub(crate) struct Core {
@@ -71,16 +73,21 @@ impl Core {
         self.clock.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn spawn_task<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
+    pub(crate) fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        #[cfg(shuttle)]
+        let task = {
+            drop(shuttle::future::spawn(task));
+            std::future::ready(())
+        };
         self.handle.spawn(task)
     }
 
     /// Is this thread now running a task of the silo's own tokio runtime? Only there may a turn be polled in place: what
     /// it waits for belongs to the runtime that polled it first.
     pub(crate) fn is_current(&self) -> bool {
+        if cfg!(shuttle) {
+            return true;
+        }
         thread_local! {
             static LAST: Cell<Option<(tokio::task::Id, tokio::runtime::Id)>> = const { Cell::new(None) };
         }
@@ -103,7 +110,9 @@ impl Core {
     }
 
     pub(crate) fn begin_stop(&self) -> bool {
-        self.state.compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        [RUNNING, SUPERSEDED]
+            .into_iter()
+            .any(|from| self.state.compare_exchange(from, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 
     pub(crate) fn end_stop(&self) {
@@ -120,6 +129,7 @@ impl Core {
             RUNNING => return Ok(()),
             STOPPING if options.from_turn => return Ok(()),
             STOPPING => "the silo is stopping",
+            SUPERSEDED => "a later silo runs on its storage",
             _ => "the silo has stopped",
         };
         Err(Fault::not_executed(Cause::SiloUnavailable { reason: reason.to_owned() }))
@@ -133,21 +143,28 @@ impl Core {
         self.hosts.read().clone()
     }
 
-    /// A fence in this storage is another's: if a later silo runs on it, this one ends.
+    /// A fence in this storage is another's: if a later silo runs on it, this one serves no more.
     pub(crate) fn check_superseded(&self, storage: usize) {
-        let Some(me) = self.me.upgrade() else { return };
-        self.spawn_task(async move {
-            let committer = &me.storages[storage];
-            if let Ok(run) = committer.storage.run().await
-                && run > me.runs[storage]
-            {
-                let name = committer.name.clone();
-                tracing::error!(storage = name, "a later silo runs on this storage; this one stops");
-                me.event(SiloEvent::Superseded { storage: name.clone() });
-                me.superseded.lock().get_or_insert(name);
-                me.must_stop.notify_one();
-            }
-        });
+        if let Some(me) = self.me.upgrade() {
+            self.spawn_task(async move { drop(me.superseded(storage).await) });
+        }
+    }
+
+    /// Does a later silo run on this storage? Then this one serves no more, and must not take grains back from it.
+    pub(crate) async fn superseded(&self, storage: usize) -> Result<Option<Fault>, StorageError> {
+        let committer = &self.storages[storage];
+        if committer.storage.run().await? <= self.runs[storage] {
+            return Ok(None);
+        }
+        let name = committer.name.clone();
+        if self.superseded.lock().replace(name.clone()).is_none() {
+            tracing::error!(storage = name, "a later silo runs on this storage; this one serves no more, stop it");
+            let _ = self.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
+            self.event(SiloEvent::Superseded { storage: name.clone() });
+            self.must_stop.notify_one();
+        }
+        let reason = format!("a later silo runs on storage {name:?}");
+        Ok(Some(Fault::not_executed(Cause::SiloUnavailable { reason })))
     }
 
     /// Records a `keep_running` grain, so that it is brought back after a restart.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use gristmill_grains::ChainLink;
+use gristmill_grains::sync::{Mutex, MutexGuard};
 use gristmill_grains::turn::{ChainNode, TurnId};
-use parking_lot::{Mutex, MutexGuard};
 
 /// Names a queued call in the graph.
 pub(crate) type WaitId = u64;

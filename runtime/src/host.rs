@@ -8,8 +8,8 @@ use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{CallOptions, LocalCall, Runtime};
 use gristmill_grains::state::Policy;
 use gristmill_grains::{
-    Access, Binder, BoxFuture, CallError, DeactivationReason, Exclusive, Fault, Grain, GrainId, GrainKey, GrainOptions,
-    GrainRef, GrainType, Interface, Method, Shared, codec, reference,
+    Access, ActivationId, Binder, BoxFuture, CallError, DeactivationReason, Exclusive, Fault, Grain, GrainId, GrainKey,
+    GrainOptions, GrainRef, GrainType, Interface, Method, Shared, codec, reference,
 };
 
 use crate::activation::Activation;
@@ -100,12 +100,17 @@ impl<G: Grain> TypeHost<G> {
         &self.core.storages[self.slots[slot]]
     }
 
-    /// The activation of `key`; makes one if there is none.
-    pub(crate) fn route(self: &Arc<Self>, key: &G::Key, options: &CallOptions) -> Result<Arc<Activation<G>>, Fault> {
+    /// The activation of `key`; makes one if there is none. Of stateless workers, one that is not in `tried`.
+    pub(crate) fn route(
+        self: &Arc<Self>,
+        key: &G::Key,
+        options: &CallOptions,
+        tried: &[ActivationId],
+    ) -> Result<Arc<Activation<G>>, Fault> {
         self.core.admits(options)?;
         if let Some(workers) = &self.workers {
             key.validate()?;
-            return Ok(workers.route(self, key, options));
+            return Ok(workers.route(self, key, options, tried));
         }
         let hash = self.catalog.hash(key);
         if let Some(found) = self.catalog.get(hash, key)
@@ -115,6 +120,11 @@ impl<G: Grain> TypeHost<G> {
         }
         key.validate()?;
         Ok(self.make(hash, key, options.inline))
+    }
+
+    /// Is there another worker than those in `tried`?
+    pub(crate) fn may_route_past(&self, key: &G::Key, tried: &[ActivationId]) -> bool {
+        self.workers.as_ref().is_some_and(|workers| workers.has_other(key, tried))
     }
 
     fn make(self: &Arc<Self>, hash: u64, key: &G::Key, here: bool) -> Arc<Activation<G>> {
@@ -153,11 +163,11 @@ impl<G: Grain> TypeHost<G> {
     pub(crate) fn replace(
         &self,
         old: &Arc<Activation<G>>,
-        make: impl FnOnce(&Arc<Activation<G>>) -> Option<Arc<Activation<G>>>,
+        make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
     ) -> Option<Arc<Activation<G>>> {
         let Some(workers) = &self.workers else { return self.catalog.replace(old, make) };
-        workers.remove(old);
-        let successor = make(old);
+        let current = workers.remove(old);
+        let successor = make(current);
         successor.iter().for_each(|successor| workers.add(successor));
         successor
     }
@@ -263,7 +273,8 @@ impl<G: Grain> AnyHost for TypeHost<G> {
     }
 
     fn is_active(&self, key: &str) -> bool {
-        G::Key::from_text(key).is_ok_and(|key| self.catalog.get(self.catalog.hash(&key), &key).is_some())
+        let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
+        found.is_some_and(|activation| !activation.has_failed())
     }
 }
 

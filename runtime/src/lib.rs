@@ -45,3 +45,7 @@ pub mod prelude {
     };
     pub use crate::{Silo, SiloOptions};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

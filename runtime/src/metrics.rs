@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gristmill_grains::GrainType;
+use gristmill_grains::sync::Mutex;
 use hdrhistogram::Histogram;
-use parking_lot::Mutex;
 
 /// Counters of one grain type.
 pub(crate) struct TypeMetrics {

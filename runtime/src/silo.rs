@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, DeactivationReason, Fault, GrainId, GrainRef, GrainType, InterfaceRef, RefKey};
-use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -106,8 +106,8 @@ impl Silo {
         }
     }
 
-    /// Ends when the silo must stop by itself: a later silo runs on its storage. The program should [`stop`](Self::stop)
-    /// it then.
+    /// Ends when a later silo runs on this one's storage: this one serves no more, and the program should
+    /// [`stop`](Self::stop) it. Says which storage.
     pub async fn must_stop(&self) -> Fault {
         loop {
             if let Some(storage) = &*self.0.core.superseded.lock() {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gristmill_grains::port::CallOptions;
-use gristmill_grains::{Grain, GrainKey};
-use parking_lot::Mutex;
+use gristmill_grains::sync::Mutex;
+use gristmill_grains::{ActivationId, Grain, GrainKey};
 
 use crate::activation::Activation;
 use crate::host::TypeHost;
@@ -13,8 +13,10 @@ use crate::host::TypeHost;
 /// The workers of each key, in the order of their making.
 pub(crate) struct Workers<G: Grain> {
     most: usize,
-    by_key: Mutex<BTreeMap<Arc<str>, Vec<Arc<Activation<G>>>>>,
+    by_key: Mutex<BTreeMap<Arc<str>, Pool<G>>>,
 }
+
+type Pool<G> = Vec<Arc<Activation<G>>>;
 
 impl<G: Grain> Workers<G> {
     /// At most `most` workers a key; 0 = one a core.
@@ -23,26 +25,40 @@ impl<G: Grain> Workers<G> {
         Self { most: if most == 0 { cores() } else { most }, by_key: Mutex::default() }
     }
 
-    /// The first idle worker, else a new one, else the one with the fewest calls waiting.
-    pub(crate) fn route(&self, host: &Arc<TypeHost<G>>, key: &G::Key, options: &CallOptions) -> Arc<Activation<G>> {
+    /// The first idle worker, else a new one, else the one with the fewest calls waiting; none of `tried`, as long as
+    /// there is another.
+    pub(crate) fn route(
+        &self,
+        host: &Arc<TypeHost<G>>,
+        key: &G::Key,
+        options: &CallOptions,
+        tried: &[ActivationId],
+    ) -> Arc<Activation<G>> {
         let mut by_key = self.by_key.lock();
         let workers = by_key.entry(key.to_text()).or_default();
-        workers.retain(|worker| !worker.is_over());
+        workers.retain(|worker| worker.failed_and_over().is_none());
         if let Some(idle) = workers.iter().find(|worker| worker.is_at_rest()) {
             return idle.clone();
         }
-        if workers.len() < self.most {
-            let made = Activation::new(host, key.clone(), 0);
-            workers.push(made.clone());
-            drop(by_key);
-            made.activate(options.inline);
-            return made;
+        // One that is ending passes what waits on to its successor, so it may be chosen, too.
+        let busy = workers.iter().min_by_key(|worker| (tried.contains(&worker.id), worker.waiting()));
+        match busy {
+            Some(busy) if workers.len() >= self.most => busy.clone(),
+            _ => {
+                let made = Activation::new(host, key.clone(), 0);
+                workers.push(made.clone());
+                drop(by_key);
+                made.activate(options.inline);
+                made
+            }
         }
-        let least = workers.iter().min_by_key(|worker| worker.waiting());
-        match least {
-            Some(least) => least.clone(),
-            None => unreachable!("there is at least one worker when none can be made"),
-        }
+    }
+
+    /// Is there, or may there be, a worker that is not in `tried`?
+    pub(crate) fn has_other(&self, key: &G::Key, tried: &[ActivationId]) -> bool {
+        let by_key = self.by_key.lock();
+        let workers = by_key.get(&key.to_text()).map_or(&[][..], Vec::as_slice);
+        workers.len() < self.most || workers.iter().any(|worker| !tried.contains(&worker.id))
     }
 
     /// A worker that takes over what an ended one leaves.
@@ -50,15 +66,18 @@ impl<G: Grain> Workers<G> {
         self.by_key.lock().entry(worker.key.to_text()).or_default().push(worker.clone());
     }
 
-    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) {
+    /// Takes a worker out; says whether it was in.
+    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) -> bool {
         let mut by_key = self.by_key.lock();
         let key = worker.key.to_text();
-        if let Some(workers) = by_key.get_mut(&key) {
-            workers.retain(|other| !Arc::ptr_eq(other, worker));
-            if workers.is_empty() {
-                by_key.remove(&key);
-            }
+        let Some(workers) = by_key.get_mut(&key) else { return false };
+        let before = workers.len();
+        workers.retain(|other| !Arc::ptr_eq(other, worker));
+        let removed = workers.len() < before;
+        if workers.is_empty() {
+            by_key.remove(&key);
         }
+        removed
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Activation<G>>> {

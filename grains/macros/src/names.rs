@@ -1,6 +1,8 @@
 //! Names that the macros derive from the user's.
 
+use proc_macro2::Span;
 use quote::ToTokens;
+use syn::{Path, Type};
 
 /// `TakeDamage` to `take_damage`.
 pub(crate) fn snake_case(name: &str) -> String {
@@ -34,6 +36,18 @@ pub(crate) fn fnv1a(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
+/// The path, as if written at `span`: an error in what begins with it points there.
+pub(crate) fn located(path: &Path, span: Span) -> Path {
+    let mut path = path.clone();
+    for segment in &mut path.segments {
+        segment.ident.set_span(span);
+    }
+    if let Some(colons) = &mut path.leading_colon {
+        colons.spans = [span; 2];
+    }
+    path
+}
+
 /// Tokens as a person would write them, for documentation.
 pub(crate) fn readable(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
@@ -55,6 +69,14 @@ pub(crate) fn readable(tokens: &impl ToTokens) -> String {
         text = text.replace(from, to);
     }
     text
+}
+
+/// The type without the invisible group that a `macro_rules!` argument comes in.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        _ => ty,
+    }
 }
 
 /// Can it be the wire name of a grain type, an interface, a method or a record?

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::envelope::seal;
 use super::field::{StateField, StateSpec};
+use crate::sync::RwLock;
 use crate::{BoxError, turn};
 
 /// Durable state of a reentrant grain, one whose methods are all `&self`: read and changed through closures, which

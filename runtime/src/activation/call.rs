@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -151,20 +152,33 @@ where
 {
     fn start(&self, key: &KeyOf<M>, mut arguments: M, mut options: CallOptions) -> Start<M> {
         options.inline &= self.host.options.inline && self.host.core.is_current();
-        loop {
-            let started = self
-                .host
-                .route(key, &options)
-                .map_err(|fault| (None, fault))
-                .and_then(|activation| activation.start::<M, B>(arguments, &options));
-            match started {
-                Ok(start) => return start,
-                Err((Some(again), _)) => arguments = again, // the activation was gone: look it up again
-                Err((None, fault)) => {
-                    return Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()));
-                }
+        let mut tried = Vec::new();
+        // One that was inherited may be over; only a stated deadline costs a look at the clock.
+        let expired = options.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let fault = loop {
+            if expired {
+                break Fault::not_executed(Cause::Timeout).detailed("its deadline had passed before it was made");
             }
-        }
+            let activation = match self.host.route(key, &options, &tried) {
+                Ok(activation) => activation,
+                Err(fault) => break fault,
+            };
+            match activation.start::<M, B>(arguments, &options) {
+                Ok(start) => return start,
+                Err(NotStarted::Gone(again)) => arguments = again,
+                Err(NotStarted::Deadlock(again, fault)) => {
+                    // Any of several workers would do: it is one only if all of them lead back.
+                    tried.push(activation.id);
+                    if !self.host.may_route_past(key, &tried) {
+                        self.host.metrics.deadlocks.fetch_add(1, Ordering::Relaxed);
+                        break fault;
+                    }
+                    arguments = again;
+                }
+                Err(NotStarted::Refused(fault)) => break fault,
+            }
+        };
+        Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()))
     }
 
     fn post(&self, key: &KeyOf<M>, arguments: M, options: CallOptions) -> Result<(), Fault> {
@@ -177,8 +191,14 @@ where
     }
 }
 
-/// A start that failed: with the arguments back when the grain must be looked up again, else for good.
-type NotStarted<M> = (Option<M>, Fault);
+/// A call that did not start.
+enum NotStarted<M> {
+    /// The activation has ended: look the grain up again.
+    Gone(M),
+    /// Waiting here would never end.
+    Deadlock(M, Fault),
+    Refused(Fault),
+}
 
 impl<G: Grain> Activation<G> {
     fn start<M, B>(self: &Arc<Self>, arguments: M, options: &CallOptions) -> Result<Start<M>, NotStarted<M>>
@@ -190,8 +210,8 @@ impl<G: Grain> Activation<G> {
             let turn = next_turn_id();
             match self.try_admit(B::ACCESS, turn) {
                 Admit::Run(admitted) => return Ok(self.run_here::<M, B>(admitted, arguments, options)),
-                Admit::Refuse(fault) => return Err((None, fault)),
-                Admit::Gone => return Err((Some(arguments), gone())),
+                Admit::Refuse(fault) => return Err(NotStarted::Refused(fault)),
+                Admit::Gone => return Err(NotStarted::Gone(arguments)),
                 Admit::Wait => {}
             }
         }
@@ -216,10 +236,13 @@ impl<G: Grain> Activation<G> {
                 let (outcome, work) = self.finish(ended, B::ACCESS, |out| {
                     let waiting = Arc::new(CallCell::running(None, self.deadline(options)));
                     cell = Some(waiting.clone());
-                    held(Reply { cell: waiting, activation: self.me.clone() }, out)
+                    held(Reply::new(waiting, self), out)
                 });
-                if work {
-                    self.pump();
+                match work {
+                    // Others' turns only from the bottom of the stack, so that they do not pile up on it.
+                    true if turn::depth() == 0 => self.pump(),
+                    true => self.pump_later(),
+                    false => {}
                 }
                 match (outcome, cell) {
                     (Ended::Now(Ok(outcome)), _) => Start::Ready(outcome),
@@ -233,11 +256,7 @@ impl<G: Grain> Activation<G> {
                 let node = run.detach();
                 cell.set_node(node);
                 let caller = cell_expiry(&cell);
-                self.continue_turn::<B, _>(
-                    run,
-                    Reply { cell: cell.clone(), activation: self.me.clone() },
-                    Some(caller),
-                );
+                self.continue_turn::<B, _>(run, Reply::new(cell.clone(), self), Some(caller));
                 Start::Wait(cell)
             }
         }
@@ -254,9 +273,9 @@ impl<G: Grain> Activation<G> {
             let (cell, caller, options) = (cell.clone(), caller.clone(), options.clone());
             Box::new(CallJob::<M, B> { cell, caller, wait, options, body: PhantomData })
         };
-        let refused = |(_, fault): (_, Option<Fault>)| match fault {
-            Some(fault) => (None, fault),
-            None => (cell.begin(), gone()),
+        let refused = |(_, fault): (_, Option<Fault>)| match (fault, cell.begin()) {
+            (None, Some(arguments)) => NotStarted::Gone(arguments),
+            (fault, _) => NotStarted::Refused(fault.unwrap_or_else(gone)),
         };
         let Some(caller) = &caller else {
             self.enqueue(job(None)).map_err(refused)?;
@@ -268,12 +287,13 @@ impl<G: Grain> Activation<G> {
         let call = ChainLink { grain: self.grain_id(), method: M::NAME.into() };
         let queued: Weak<dyn Queued> = Arc::downgrade(&(cell.clone() as Arc<dyn Queued>));
         graph.insert(wait, caller.clone(), call, self.me.clone(), queued);
-        if let Some(chain) = graph.cycle(wait)
-            && cell.begin().is_some()
+        // A read that a running read of this activation waits for is let in beside it: it waits for nobody.
+        if !self.passes(B::ACCESS, caller)
+            && let Some(chain) = graph.cycle(wait)
+            && let Some(arguments) = cell.begin()
         {
             graph.remove(wait);
-            self.host.metrics.deadlocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            return Err((None, Fault::not_executed(Cause::Deadlock { chain })));
+            return Err(NotStarted::Deadlock(arguments, Fault::not_executed(Cause::Deadlock { chain })));
         }
         Ok(Start::Wait(cell))
     }
@@ -336,29 +356,47 @@ impl<M: Method> Expire for CallCell<M> {
     }
 }
 
-/// Delivers a call's outcome to its cell.
+/// Delivers a call's outcome to its cell. Dropped undelivered (its turn was cut off), it says so: every call ends.
 pub(super) struct Reply<G: Grain, M: Method> {
-    cell: Arc<CallCell<M>>,
+    cell: Option<Arc<CallCell<M>>>,
     activation: Weak<Activation<G>>,
 }
 
-impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
-    fn deliver(self, result: Result<Outcome<M>, Fault>) {
-        self.cell.finish(result.unwrap_or_else(|fault| {
-            let named = match self.activation.upgrade() {
-                Some(activation) => fault.of(&activation.grain_id()),
-                None => fault,
-            };
-            Err(named.in_method(M::NAME).into())
-        }));
+impl<G: Grain, M: Method> Reply<G, M> {
+    fn new(cell: Arc<CallCell<M>>, activation: &Arc<Activation<G>>) -> Self {
+        Self { cell: Some(cell), activation: activation.me.clone() }
     }
 
-    fn expiry(&self) -> Option<Weak<dyn Expire>> {
-        Some(cell_expiry(&self.cell))
+    fn fault(&self, fault: Fault) -> Outcome<M> {
+        let named = match self.activation.upgrade() {
+            Some(activation) => fault.of(&activation.grain_id()),
+            None => fault,
+        };
+        Err(named.in_method(M::NAME).into())
     }
 }
 
-/// A call in the queue.
+impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
+    fn deliver(mut self, result: Result<Outcome<M>, Fault>) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(result.unwrap_or_else(|fault| self.fault(fault)));
+        }
+    }
+
+    fn expiry(&self) -> Option<Weak<dyn Expire>> {
+        self.cell.as_ref().map(cell_expiry)
+    }
+}
+
+impl<G: Grain, M: Method> Drop for Reply<G, M> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take() {
+            cell.finish(self.fault(gone().after_start()));
+        }
+    }
+}
+
+/// A call in the queue. Dropped unrun, it says so: every call ends.
 struct CallJob<M: Method, B> {
     cell: Arc<CallCell<M>>,
     caller: Option<Arc<ChainNode>>,
@@ -393,7 +431,11 @@ where
         Some(cell_expiry(&self.cell))
     }
 
-    fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
+    fn is_from_turn(&self) -> bool {
+        self.options.from_turn
+    }
+
+    fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
         if let Some(wait) = self.wait {
             activation.host.core.graph.remove(wait);
         }
@@ -407,18 +449,28 @@ where
         let body = B::new(arguments, &activation.host, &activation.key, &self.options.request);
         let mut frame = activation.frame(M::NAME, B::ACCESS, &self.options);
         if self.caller.is_some() {
-            frame.extra().parent = self.caller;
+            frame.extra().parent = self.caller.take();
         }
         let caller = cell_expiry(&self.cell);
-        let reply = Reply { cell: self.cell, activation: activation.me.clone() };
+        let reply = Reply::new(self.cell.clone(), activation);
         activation.run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
-            reply.cell.set_node(frame.detach());
+            if let Some(cell) = &reply.cell {
+                cell.set_node(frame.detach());
+            }
         });
     }
 
     fn fail(self: Box<Self>, fault: Fault) {
         if self.cell.begin().is_some() {
             self.cell.finish(Err(fault.in_method(M::NAME).into()));
+        }
+    }
+}
+
+impl<M: Method, B> Drop for CallJob<M, B> {
+    fn drop(&mut self) {
+        if self.cell.begin().is_some() {
+            self.cell.finish(Err(gone().in_method(M::NAME).into()));
         }
     }
 }

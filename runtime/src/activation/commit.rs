@@ -118,7 +118,10 @@ impl<G: Grain> Activation<G> {
             let Some(item) = inner.gate.as_mut().and_then(|gate| gate.next_released(first)) else { return };
             drop(inner);
             first = false;
-            item.release();
+            // A waker of somebody else's executor may panic; what waits behind must go on.
+            if let Err(panic) = super::turn::guarded(|| item.release()) {
+                tracing::error!(grain = %self.grain_id(), panic, "delivering a reply panicked");
+            }
         }
     }
 

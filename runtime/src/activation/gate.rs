@@ -121,7 +121,7 @@ impl Slot {
 }
 
 /// Bounds on what may be uncommitted in one activation.
-const MAX_UNCOMMITTED_TURNS: usize = 1_000;
+const MAX_UNCOMMITTED_TURNS: u64 = 1_000;
 const MAX_UNCOMMITTED_BYTES: usize = 1024 * 1024;
 
 #[derive(Default)]
@@ -131,7 +131,7 @@ pub(crate) struct Gate {
     held: VecDeque<(u64, Box<dyn Held>)>,
     /// Is a thread letting items go? Then others queue behind them.
     releasing: bool,
-    turns: usize,
+    /// Of the snapshots that are pending or in flight.
     bytes: usize,
     /// Bytes of the largest snapshot so far, for the memory budget.
     pub(crate) state_bytes: usize,
@@ -142,7 +142,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// May output pass without waiting?
     pub(crate) fn is_open(&self) -> bool {
-        self.held.is_empty() && !self.releasing && self.slots.iter().all(|slot| slot.unsettled().is_none())
+        self.held.is_empty() && !self.releasing && self.unsettled().is_none()
     }
 
     /// Is nothing on its way to a storage?
@@ -176,14 +176,20 @@ impl Gate {
 
     /// Is as much uncommitted as may be?
     pub(crate) fn is_full(&self) -> bool {
-        self.turns >= MAX_UNCOMMITTED_TURNS || self.bytes >= MAX_UNCOMMITTED_BYTES
+        let turns = self.unsettled().map_or(0, |unsettled| self.generation - unsettled + 1);
+        // One snapshot in flight and one behind it are the least a grain of any size needs.
+        turns >= MAX_UNCOMMITTED_TURNS || self.bytes >= MAX_UNCOMMITTED_BYTES.max(3 * self.state_bytes)
+    }
+
+    /// The oldest generation that is not durable everywhere.
+    fn unsettled(&self) -> Option<u64> {
+        self.slots.iter().filter_map(Slot::unsettled).min()
     }
 
     /// Takes a dirty turn's snapshots. `gating`: output of this and later turns waits for them.
     pub(crate) fn put(&mut self, snapshots: Vec<Snapshot>, gating: bool) {
         if gating {
             self.generation += 1;
-            self.turns += 1;
         }
         for snapshot in snapshots {
             let size = snapshot.body.as_ref().map_or(0, Bytes::len);
@@ -230,9 +236,6 @@ impl Gate {
             slot.versions.insert(record.name.clone(), record.version);
             slot.behind.remove(&record.name);
         }
-        if self.slots.iter().all(|slot| slot.unsettled().is_none()) {
-            self.turns = 0;
-        }
     }
 
     /// The next item that may leave. After `Some`, ask again once it has left; `None` ends the releasing.
@@ -240,7 +243,7 @@ impl Gate {
         if first && self.releasing {
             return None; // the thread that is at it will see what we made leavable
         }
-        let unsettled = self.slots.iter().filter_map(Slot::unsettled).min().unwrap_or(u64::MAX);
+        let unsettled = self.unsettled().unwrap_or(u64::MAX);
         self.releasing = self.held.front().is_some_and(|(generation, _)| *generation < unsettled);
         if self.releasing {
             return self.held.pop_front().map(|(_, item)| item);

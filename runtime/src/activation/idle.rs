@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gristmill_grains::{DeactivationReason, Grain};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Activation;
@@ -32,6 +33,11 @@ impl<G: Grain> Activation<G> {
         OVERHEAD + size_of::<G>() + 2 * state
     }
 
+    /// Could it not be activated?
+    pub(crate) fn has_failed(&self) -> bool {
+        self.inner.lock().phase == Phase::Failed
+    }
+
     /// Nothing runs, waits, ticks or is on its way; or it is a failed one whose back-off is over.
     pub(crate) fn may_be_collected(&self) -> bool {
         let inner = self.inner.lock();
@@ -57,11 +63,11 @@ impl<G: Grain> Activation<G> {
         let queue = std::mem::take(&mut self.inner.lock().slow().queue);
         queue.into_iter().for_each(|job| job.fail(fault.clone()));
         self.lose(fault, Loss::Now);
-    }
-
-    /// May it be called no more?
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.inner.lock().phase, Phase::Dead | Phase::Closing) || self.failed_and_over().is_some()
+        // Nobody sweeps any more: turns that are not over are cut off at their next await, and their callers learn it.
+        for running in &mut self.inner.lock().slow().running {
+            let task = running.task.as_mut().and_then(|task| task.abort.take());
+            task.inspect(AbortHandle::abort);
+        }
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {

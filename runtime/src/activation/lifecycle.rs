@@ -21,11 +21,12 @@ use gristmill_grains::{
     Access, BuildContext, Cause, DeactivationReason, Fault, Grain, GrainContext, StorageError, reference,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Activation;
 use super::gate::{Gate, HeldSend, Slot};
 use super::mailbox::Phase;
-use super::turn::{Ended, TurnRun, next_turn_id};
+use super::turn::{Ended, TurnRun, discard, next_turn_id};
 use crate::events::SiloEvent;
 
 /// How a lost activation ends.
@@ -43,6 +44,10 @@ const OPEN_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 const FAILED_FIRST: Duration = Duration::from_millis(100);
 const FAILED_LAST: Duration = Duration::from_secs(5);
 
+fn stopping_fault() -> Fault {
+    Fault::not_executed(Cause::SiloUnavailable { reason: "the silo is stopping".to_owned() })
+}
+
 impl<G: Grain> Activation<G> {
     /// Begins; `here`: on this task as far as it goes without waiting.
     pub(crate) fn activate(self: &Arc<Self>, here: bool) {
@@ -59,9 +64,10 @@ impl<G: Grain> Activation<G> {
         let activation = self.clone();
         self.host.core.spawn_task(async move {
             let limit = activation.host.core.options.activation_timeout;
-            match tokio::time::timeout(limit, run).await {
+            match tokio::time::timeout(limit, &mut run).await {
                 Ok(ended) => activation.activated(ended),
                 Err(_) => {
+                    discard(run);
                     let reason = format!("it did not end within {limit:?}");
                     activation.fail_activation(Fault::not_executed(Cause::ActivationFailed { reason }));
                 }
@@ -86,7 +92,14 @@ impl<G: Grain> Activation<G> {
                         Ok(opened) => break opened,
                         Err(seen) => {
                             // The storage remembers later owners than the directory does.
-                            self.host.core.check_superseded(storage);
+                            match self.host.core.superseded(storage).await {
+                                Ok(None) => {}
+                                Ok(Some(fault)) => return Err(fault.of(&id)),
+                                Err(_) => {
+                                    tokio::time::sleep(OPEN_RETRY.0).await;
+                                    continue;
+                                }
+                            }
                             epoch = directory.raise(&id, self.id, seen.epoch).await.map_err(unavailable)?;
                         }
                     }
@@ -116,7 +129,8 @@ impl<G: Grain> Activation<G> {
         let deadline = Instant::now() + self.host.core.options.activation_timeout;
         loop {
             let sent = Instant::now();
-            let answer = committer.storage.open(&self.grain_id(), fence).await;
+            let span = tracing::debug_span!("open", storage = committer.name, grain = %self.grain_id());
+            let answer = committer.storage.open(&self.grain_id(), fence).instrument(span).await;
             let error = match answer {
                 Ok(opened) => {
                     committer.observe(None, sent);
@@ -143,18 +157,25 @@ impl<G: Grain> Activation<G> {
         let failed = |reason: String| Fault::not_executed(Cause::ActivationFailed { reason });
         let grain = match result {
             Ok(Ok(grain)) if !frame.aborted => grain,
-            Ok(Ok(_)) => return self.fail_activation(failed("on_activate aborted".to_owned())),
+            Ok(Ok(grain)) => {
+                discard(grain);
+                return self.fail_activation(failed("on_activate aborted".to_owned()));
+            }
             Ok(Err(fault)) => return self.fail_activation(fault),
             Err(panic) => return self.fail_activation(failed(format!("panicked: {panic}"))),
         };
         let snapshots = match self.snapshot(&grain) {
             Ok(snapshots) => snapshots,
-            Err(fault) => return self.fail_activation(fault),
+            Err(fault) => {
+                discard(grain);
+                return self.fail_activation(fault);
+            }
         };
         let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
         let mut inner = self.inner.lock();
         if inner.lost.is_some() {
-            return; // `lose` has taken care of everything
+            drop(inner);
+            return discard(grain); // `lose` has taken care of everything else
         }
         inner.phase = Phase::Active;
         inner.writer = 0;
@@ -221,6 +242,9 @@ impl<G: Grain> Activation<G> {
 
     /// For the next activation after this failed one: may it start, and after how many failures?
     pub(crate) fn failed_and_over(&self) -> Option<u32> {
+        if !self.mute.load(Ordering::Acquire) {
+            return None;
+        }
         let inner = self.inner.lock();
         let slow = inner.slow_ref().filter(|_| inner.phase == Phase::Failed)?;
         slow.failed_until.filter(|until| *until <= Instant::now()).map(|_| slow.failures)
@@ -234,13 +258,28 @@ impl<G: Grain> Activation<G> {
 
     /// Asks for an orderly end: after the running turns, before the queued ones.
     pub(crate) fn request_close(self: &Arc<Self>, reason: DeactivationReason) {
+        let stopping = reason == DeactivationReason::SiloStopping;
         let mut inner = self.inner.lock();
+        if inner.phase == Phase::Failed && stopping {
+            drop(inner);
+            return self.leave_catalog();
+        }
         if !matches!(inner.phase, Phase::Active | Phase::Activating) {
             return;
         }
-        inner.slow().close.get_or_insert(reason);
+        let slow = inner.slow();
+        slow.close.get_or_insert(reason);
+        // A silo that stops still serves what its running turns wait for; the rest has nowhere to go.
+        let mut refused = std::collections::VecDeque::new();
+        if stopping {
+            let (kept, others) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.is_from_turn());
+            (slow.queue, refused) = (kept, others);
+        }
         let now = inner.phase == Phase::Active && inner.writer == 0 && inner.readers == 0;
         drop(inner);
+        for job in refused {
+            job.fail(stopping_fault().of(&self.grain_id()));
+        }
         if now {
             self.pump_later();
         }
@@ -272,13 +311,13 @@ impl<G: Grain> Activation<G> {
         frame: gristmill_grains::turn::Frame,
     ) {
         let limit = self.host.core.options.activation_timeout;
-        let hook = TurnRun::new(frame, async move {
+        let mut hook = TurnRun::new(frame, async move {
             let result = super::call::only(&mut grain).on_deactivate(reason).await;
             (grain, result)
         });
         let id = self.grain_id();
         let mut outbox = Vec::new();
-        let snapshots = match tokio::time::timeout(limit, hook).await {
+        let snapshots = match tokio::time::timeout(limit, &mut hook).await {
             Ok((Ok((grain, result)), mut frame)) => {
                 if let Err(error) = result {
                     tracing::error!(grain = %id, %error, "on_deactivate failed; the state is written as it is");
@@ -286,10 +325,15 @@ impl<G: Grain> Activation<G> {
                 if let Some(extra) = &mut frame.extra {
                     outbox = std::mem::take(&mut extra.outbox);
                 }
-                if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) }
+                let snapshots = if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
+                discard(grain);
+                snapshots
             }
             Ok((Err(panic), _)) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
-            Err(_) => Err(Fault::maybe_executed_with(Cause::Timeout)),
+            Err(_) => {
+                discard(hook);
+                Err(Fault::maybe_executed_with(Cause::Timeout))
+            }
         };
         match snapshots {
             Ok(snapshots) => self.put(snapshots.records, true),
@@ -336,7 +380,8 @@ impl<G: Grain> Activation<G> {
         };
         self.mute.store(true, Ordering::Release);
         drop(inner);
-        drop((held, timers));
+        drop(timers);
+        discard(held);
         if !was_lost {
             self.host.metrics.lost.fetch_add(1, Ordering::Relaxed);
             self.host.core.event(SiloEvent::ActivationLost { grain: self.grain_id(), fault: fault.clone() });
@@ -380,12 +425,15 @@ impl<G: Grain> Activation<G> {
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
         let mut waits = Vec::new();
-        let successor = host.replace(self, |old| {
-            let mut inner = old.inner.lock();
+        let successor = host.replace(self, |current| {
+            let mut inner = self.inner.lock();
             if inner.phase == Phase::Dead {
                 return None;
             }
             inner.phase = Phase::Dead;
+            if !current {
+                return None; // a failed one, replaced already: nobody waits in it
+            }
             let slow = inner.slow();
             let retired = slow.retired;
             let queue: std::collections::VecDeque<_> =
@@ -394,7 +442,7 @@ impl<G: Grain> Activation<G> {
             if queue.is_empty() && !again {
                 return None;
             }
-            let successor = Activation::new(host, old.key.clone(), old.hash);
+            let successor = Activation::new(host, self.key.clone(), self.hash);
             waits.extend(queue.iter().filter_map(|job| job.wait()));
             let watch = !queue.is_empty();
             let mut fresh = successor.inner.lock();

@@ -42,6 +42,10 @@ pub(crate) trait Job<G: Grain>: Send {
     fn expire(&self) -> Option<Weak<dyn Expire>>;
     fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>);
     fn fail(self: Box<Self>, fault: Fault);
+    /// Does a running turn, or the runtime, ask for it? A silo that stops still serves those.
+    fn is_from_turn(&self) -> bool {
+        true
+    }
     /// Does it go on to the next activation when this one ends?
     fn transfers(&self) -> bool {
         true
@@ -311,6 +315,12 @@ impl<G: Grain> Activation<G> {
         Ok(())
     }
 
+    /// Does a turn of this caller's pass what waits here, because a running read waits for it?
+    pub(super) fn passes(&self, access: Access, caller: &Arc<ChainNode>) -> bool {
+        let inner = self.inner.lock();
+        access == Access::Shared && inner.phase == Phase::Active && inner.read_awaits(Some(caller))
+    }
+
     /// Runs what may run now, on this task.
     pub(crate) fn pump(self: &Arc<Self>) {
         for _ in 0..PUMP_BUDGET {
@@ -337,7 +347,17 @@ impl<G: Grain> Activation<G> {
                 return Next::Nothing;
             }
             if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
-                return if inner.writer == 0 && inner.readers == 0 { Next::Close(reason) } else { Next::Nothing };
+                let serves = reason == DeactivationReason::SiloStopping && inner.has_queue();
+                if inner.writer == 0 && inner.readers == 0 && !serves {
+                    return Next::Close(reason);
+                }
+                // Only a read that a running one waits for: the others go to the next activation.
+                let first = inner.slow_ref().and_then(|slow| slow.queue.front());
+                if !serves
+                    && !first.is_some_and(|job| job.access() == Access::Shared && inner.read_awaits(job.caller()))
+                {
+                    return Next::Nothing;
+                }
             }
             let Some(job) = inner.slow().queue.pop_front() else { return Next::Nothing };
             if !job.is_live() {

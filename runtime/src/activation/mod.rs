@@ -11,6 +11,8 @@ pub(crate) mod call;
 mod commit;
 pub(crate) mod gate;
 mod idle;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 pub(crate) mod lifecycle;
 pub(crate) mod mailbox;
 mod port;
@@ -21,8 +23,8 @@ pub(crate) mod turn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use gristmill_grains::sync::Mutex;
 use gristmill_grains::{ActivationId, Fault, Grain, GrainId, GrainKey};
-use parking_lot::Mutex;
 
 use crate::host::TypeHost;
 use mailbox::Inner;

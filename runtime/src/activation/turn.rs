@@ -10,13 +10,14 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use gristmill_grains::turn::{self, ChainNode, Frame, TurnId};
-use gristmill_grains::{Access, Cause, Fault, Grain};
+use gristmill_grains::{Access, Cause, Fault, Grain, TRACEPARENT};
 use tokio::time::Instant;
 
 use super::Activation;
 use super::commit::Snapshots;
 use super::gate::{Held, HeldSend};
-use super::mailbox::{Admitted, Expire, Running, RunningTask};
+use super::lifecycle::Loss;
+use super::mailbox::{Admitted, Expire, Phase, Running, RunningTask};
 
 /// What a turn does with its grain.
 pub(crate) trait Body<G: Grain>: Send + 'static {
@@ -55,6 +56,13 @@ pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload))
 }
 
+/// Drops a value of the user's; a panic of its `Drop` ends here.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(panic) = guarded(|| drop(value)) {
+        tracing::error!(panic, "a grain panicked while it was dropped");
+    }
+}
+
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
@@ -72,11 +80,7 @@ pub(crate) type Ended<T> = (Result<T, String>, Frame);
 
 impl<F: Future> TurnRun<F> {
     pub(crate) fn new(frame: Frame, future: F) -> Self {
-        let span = if tracing::enabled!(target: "gristmill::turn", tracing::Level::DEBUG) {
-            tracing::debug_span!(target: "gristmill::turn", "turn", grain = %frame.activation.id(), method = frame.method)
-        } else {
-            tracing::Span::none()
-        };
+        let span = turn_span(&frame);
         Self { frame: Some(frame), future: Some(Box::pin(future)), span }
     }
 
@@ -117,6 +121,24 @@ impl<F: Future> Future for TurnRun<F> {
         };
         Poll::Ready((result, frame))
     }
+}
+
+/// The span of a turn. It has no parent: whose poll it runs in is chance. A `traceparent` that came with the call says
+/// which trace it belongs to.
+fn turn_span(frame: &Frame) -> tracing::Span {
+    if !tracing::enabled!(target: "gristmill::turn", tracing::Level::DEBUG) {
+        return tracing::Span::none();
+    }
+    let (grain, method) = (frame.activation.id(), frame.method);
+    let span = tracing::debug_span!(
+        target: "gristmill::turn", parent: None, "turn", %grain, method, traceparent = tracing::field::Empty,
+    );
+    if let Some(request) = frame.extra.as_ref().map(|extra| &extra.request)
+        && request.traceparent().is_some()
+    {
+        span.record(TRACEPARENT, request.get(TRACEPARENT));
+    }
+    span
 }
 
 /// What a sink holds back until the turn's commit.
@@ -241,7 +263,7 @@ impl<G: Grain> Activation<G> {
         };
         if frame.aborted {
             let fault = Fault::maybe_executed_with(Cause::Aborted);
-            drop(grain);
+            discard(grain);
             self.drop_after(access, turn, fault.clone());
             return lost(fault);
         }
@@ -256,14 +278,14 @@ impl<G: Grain> Activation<G> {
         if let Some(fault) = inner.lost.clone() {
             self.release(&mut inner, access, turn, None);
             drop(inner);
-            drop(grain);
+            discard(grain);
             return lost(fault);
         }
         let snapshots = match early.unwrap_or_else(|| self.snapshot(&grain)) {
             Ok(snapshots) => snapshots,
             Err(fault) => {
                 drop(inner);
-                drop(grain);
+                discard(grain);
                 self.drop_after(access, turn, fault.clone());
                 return lost(fault);
             }
@@ -278,12 +300,12 @@ impl<G: Grain> Activation<G> {
                 gate.put(records, true);
                 commits = gate.sendable(&self.grain_id());
             }
-            if !gate.is_open() {
-                if let Some((out, outbox)) = now.take() {
-                    outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
-                    gate.hold(hold(out));
-                    watch = !std::mem::replace(&mut inner.watched, true);
-                }
+            if !gate.is_open()
+                && let Some((out, outbox)) = now.take()
+            {
+                outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
+                gate.hold(hold(out));
+                watch = !std::mem::replace(&mut inner.watched, true);
             }
         }
         let work = self.release(&mut inner, access, turn, Some(grain));
@@ -305,8 +327,12 @@ impl<G: Grain> Activation<G> {
     /// The turn's activation ends with it; what earlier turns have put behind the gate still settles.
     fn drop_after(self: &Arc<Self>, access: Access, turn: TurnId, fault: Fault) {
         let mut inner = self.inner.lock();
+        // In one step: nobody may be let in to a grain that is gone.
+        if inner.phase == Phase::Active {
+            inner.phase = Phase::Closing;
+        }
         self.release(&mut inner, access, turn, None);
         drop(inner);
-        self.lose(fault, super::lifecycle::Loss::AfterSettling);
+        self.lose(fault, Loss::AfterSettling);
     }
 }

@@ -80,18 +80,15 @@ async fn state_survives_calls_and_activations() {
 async fn many_callers() {
     let silo = Silo::builder().grain::<CounterGrain>().start().await.unwrap();
     let a: CounterRef = silo.grain("a");
-    let mut tasks = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let a = a.clone();
-        tasks.push(tokio::task::spawn(async move {
+        tasks.spawn(async move {
             for _ in 0..200 {
                 a.add(1).await.unwrap();
             }
-        }));
+        });
     }
-    for t in tasks {
-        t.await.unwrap();
-    }
+    tasks.join_all().await;
     assert_eq!(a.get().await.unwrap(), 10_000);
-    println!("{:?}", silo.metrics());
 }

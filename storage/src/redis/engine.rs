@@ -1,12 +1,10 @@
 //! The contract over a link: everything that one server and a cluster have in common.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, Opened, StorageError};
-use redis::{RedisError, RedisResult, Value};
-use tokio::time;
+use redis::{RedisResult, Value};
 
 use super::link::Link;
 use super::reply::Reply;
@@ -39,9 +37,11 @@ impl<L: Link> Engine<L> {
     }
 
     pub(super) async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
-        let mut answers: Vec<_> = batch.iter().map(|commit| size::check(commit, self.commit_limit)).collect();
+        // Ok is only what a server has said.
+        let unsent = |commit| size::check(commit, self.commit_limit).and(Err(StorageError::unavailable("not sent")));
+        let mut answers: Vec<_> = batch.iter().map(unsent).collect();
         let mut failed = None;
-        for pipeline in pipelines(batch, &answers) {
+        for pipeline in pipelines(batch, self.commit_limit) {
             let calls: Vec<_> = pipeline.iter().map(|index| Call::commit(&self.prefix, &batch[*index])).collect();
             // One limit of time for the whole batch: after a silence, the rest is not tried.
             let replies = match &failed {
@@ -83,21 +83,24 @@ impl<L: Link> Engine<L> {
             let second = self.send(&calls, By::Text).await;
             again.into_iter().zip(second).for_each(|(index, answer)| answers[index] = answer);
         }
-        calls.iter().zip(answers).map(|(call, answer)| self.reply(call, answer)).collect()
+        let replies: Vec<_> = calls.iter().zip(answers).map(|(call, answer)| self.reply(call, answer)).collect();
+        let mut answered = replies.iter().flatten().peekable();
+        if answered.peek().is_some() && answered.all(|reply| reply.run_id.is_none()) {
+            // The call that should have asked failed by itself: ask before the others' answers are believed.
+            let ask = Call::run(&self.prefix);
+            for answer in self.send(&[&ask], By::Text).await {
+                if let Err(error) = self.reply(&ask, answer) {
+                    return calls.iter().map(|_| Err(error.clone())).collect();
+                }
+            }
+        }
+        replies
     }
 
-    /// One answer for each call, in time; a failure of the connection is everybody's.
     async fn send(&self, calls: &[&Call<'_>], by: By) -> Vec<RedisResult<Value>> {
         let commands = calls.iter().enumerate();
-        let commands: Vec<_> = commands.map(|(index, call)| call.command(by, self.link.probes(index))).collect();
-        let answers = time::timeout(self.response_timeout, self.link.send(commands)).await;
-        let failure = match answers {
-            Ok(Ok(answers)) if answers.len() == calls.len() => return answers,
-            Ok(Ok(answers)) => client_error(ErrorKind::InvalidData, format!("{} answers", answers.len())),
-            Ok(Err(error)) => error,
-            Err(_) => client_error(ErrorKind::TimedOut, format!("no answer in {:?}", self.response_timeout)),
-        };
-        vec![Err(failure); calls.len()]
+        let commands = commands.map(|(index, call)| call.command(by, self.link.probes(index))).collect();
+        self.link.send(commands, self.response_timeout).await
     }
 
     /// Takes an answer apart. Another process is told of before anyone gets to see what it answered.
@@ -110,15 +113,12 @@ impl<L: Link> Engine<L> {
     }
 }
 
-fn client_error(kind: ErrorKind, what: String) -> RedisError {
-    std::io::Error::new(kind, what).into()
-}
-
-/// Cuts what is left of a batch into pipelines, by size.
-fn pipelines(batch: &[Commit], answers: &[Result<(), StorageError>]) -> Vec<Vec<usize>> {
+/// Cuts the commits that are not too large into pipelines, by size.
+fn pipelines(batch: &[Commit], commit_limit: usize) -> Vec<Vec<usize>> {
     let mut pipelines: Vec<Vec<usize>> = Vec::new();
     let mut room = 0;
-    for (index, commit) in batch.iter().enumerate().filter(|(index, _)| answers[*index].is_ok()) {
+    let takes = |commit: &Commit| size::check(commit, commit_limit).is_ok();
+    for (index, commit) in batch.iter().enumerate().filter(|(_, commit)| takes(commit)) {
         let size = size::body_bytes(commit);
         match pipelines.last_mut() {
             Some(last) if size <= room => last.push(index),

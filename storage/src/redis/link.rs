@@ -1,6 +1,8 @@
 //! How commands reach Redis: one server, or a cluster.
 
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
@@ -11,14 +13,16 @@ use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value};
 
+use tokio::time;
+
 use super::RedisOptions;
 use super::key;
 
 /// Sends commands, each on one key.
 #[async_trait]
 pub(super) trait Link: Send + Sync + 'static {
-    /// Sends all at once; the answers are in their order.
-    async fn send(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>>;
+    /// Sends all at once; one answer for each, in their order, within `limit`.
+    async fn send(&self, commands: Vec<Cmd>, limit: Duration) -> Vec<RedisResult<Value>>;
 
     /// Asks every process that takes writes.
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>>;
@@ -28,6 +32,12 @@ pub(super) trait Link: Send + Sync + 'static {
 
     /// Must this command of a `send` ask which process serves it?
     fn probes(&self, index: usize) -> bool;
+}
+
+/// The client's own limits are per attempt; this one is for all attempts together.
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    let silence = |_| io::Error::new(ErrorKind::TimedOut, format!("no answer in {limit:?}"));
+    time::timeout(limit, answer).await.map_err(silence)?
 }
 
 /// Sockets that give up on a peer that is gone without a word, instead of waiting for the system's quarter of an hour.
@@ -50,12 +60,12 @@ impl Server {
     pub(super) async fn connect(url: &str, options: &RedisOptions) -> RedisResult<Self> {
         let info = url.into_connection_info()?.set_tcp_settings(tcp(options));
         let client = Client::open(info)?;
-        // A server that restarts is met within half a second. The client's own limits are above ours, which count.
+        // A server that restarts is met within half a second.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.response_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_number_of_retries(2)
-            .set_max_delay(std::time::Duration::from_millis(500))
+            .set_max_delay(Duration::from_millis(500))
             .set_pipeline_buffer_size(1_024);
         let connect = || ConnectionManager::new_with_config(client.clone(), config.clone());
         let connections = try_join_all((0..options.connections.max(1)).map(|_| connect())).await?;
@@ -69,12 +79,19 @@ impl Server {
 
 #[async_trait]
 impl Link for Server {
-    async fn send(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        let mut pipeline = Pipeline::with_capacity(commands.len());
+    async fn send(&self, commands: Vec<Cmd>, limit: Duration) -> Vec<RedisResult<Value>> {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count);
         for command in commands {
             pipeline.add_command(command);
         }
-        pipeline.ignore_errors().query_async(&mut self.connection()).await
+        // A failure of the connection is everybody's.
+        let mut connection = self.connection();
+        match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut connection)).await {
+            Ok(answers) if answers.len() == count => answers,
+            Ok(_) => vec![Err(io::Error::from(ErrorKind::InvalidData).into()); count],
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
@@ -110,12 +127,13 @@ impl Cluster {
 
 #[async_trait]
 impl Link for Cluster {
-    async fn send(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+    /// Each has its own limit: a node that is away must not take the answers of the others with it.
+    async fn send(&self, commands: Vec<Cmd>, limit: Duration) -> Vec<RedisResult<Value>> {
         let send = |command: Cmd| {
             let mut connection = self.0.clone();
-            async move { connection.req_packed_command(&command).await.and_then(Value::extract_error) }
+            async move { in_time(limit, connection.req_packed_command(&command)).await.and_then(Value::extract_error) }
         };
-        Ok(join_all(commands.into_iter().map(send)).await)
+        join_all(commands.into_iter().map(send)).await
     }
 
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {

@@ -94,7 +94,8 @@ impl Default for RedisOptions {
 /// Grains in one Redis server. A cheap handle.
 ///
 /// Connections come back by themselves. While the server is away, loading, read-only or out of memory, operations fail
-/// with [`StorageError::Unavailable`], at the latest after the response timeout.
+/// with [`StorageError::Unavailable`]. Each round trip is limited by the response timeout; an operation takes one, at
+/// most three after the server forgot the scripts. A batch with more than 8 MiB of bodies takes one for each 8 MiB.
 ///
 /// ```no_run
 /// use gristmill_storage::{GrainStorage, RedisStorage};
@@ -136,7 +137,7 @@ impl RedisStorage {
 /// Grains in a Redis Cluster. A cheap handle.
 ///
 /// As [`RedisStorage`]; each grain is in one slot. While the slot moves or its node is replaced, operations wait for it,
-/// at most the response timeout.
+/// at most the response timeout; grains of other nodes are not affected, though a batch waits for its slowest commit.
 ///
 /// ```no_run
 /// use gristmill_storage::RedisClusterStorage;

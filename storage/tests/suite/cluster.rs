@@ -29,10 +29,9 @@ async fn moved_slot_is_followed() {
 
 #[tokio::test]
 async fn restarted_node_is_noticed_once_and_alone() {
-    let persistent = RedisOptions { appendonly: true, ..RedisOptions::default() };
-    let mut cluster = RedisCluster::start_with(3, &persistent);
+    let mut cluster = RedisCluster::start_with(3, &RedisOptions::fsync());
     let storage = connect(&cluster).await;
-    assert_eq!(storage.durability(), Durability::Os);
+    assert_eq!(storage.durability(), Durability::Fsync);
     let mut owners = Vec::new();
     for number in 0..60 {
         owners.push(Owner::opened(&storage, &number.to_string()).await);
@@ -50,6 +49,41 @@ async fn restarted_node_is_noticed_once_and_alone() {
     assert_eq!(*storage.restarts().borrow(), 1, "twenty slots have another process: one restart");
     for owner in &owners {
         owner.assert_stored(&storage, b"2").await;
+    }
+}
+
+#[tokio::test]
+async fn node_that_is_away_takes_only_its_own_grains_with_it() {
+    let mut cluster = RedisCluster::start_with(3, &RedisOptions::fsync());
+    let storage = connect(&cluster).await;
+    for pause in [true, false] {
+        let mut owners = Vec::new();
+        for number in 0..60 {
+            owners.push(Owner::opened(&storage, &format!("{pause}{number}")).await);
+        }
+        let batch: Vec<_> = owners.iter_mut().map(|owner| owner.write(Some(b"1"))).collect();
+        let node = cluster.node(1);
+        if pause {
+            node.pause()
+        } else {
+            node.kill9()
+        }
+        let answers = storage.commit(&batch).await;
+        assert!(
+            answers.iter().all(|answer| answer.as_ref().err().is_none_or(|error| !error.is_definite())),
+            "{answers:?}"
+        );
+        let done = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert!((20..60).contains(&done), "about two thirds are done, not {done}");
+        if pause {
+            node.resume()
+        } else {
+            node.restart()
+        }
+        for write in &batch {
+            assert_eq!(settle(&storage, write).await, Ok(()));
+        }
+        cluster.wait_until_it_serves();
     }
 }
 

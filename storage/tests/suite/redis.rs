@@ -42,7 +42,7 @@ async fn flushed_scripts_are_sent_again() {
 
 #[tokio::test]
 async fn killed_server_comes_back_with_its_data_and_is_noticed() {
-    let mut server = RedisServer::start(RedisOptions { appendonly: true, ..RedisOptions::default() });
+    let mut server = RedisServer::start(RedisOptions::fsync());
     let storage = connect(&server).await;
     let mut restarts = storage.restarts();
     let mut owner = Owner::opened(&storage, "alice").await;
@@ -71,6 +71,22 @@ async fn wiped_server_is_noticed_and_has_no_fence() {
     assert_eq!(owner.open(&storage).await.unwrap().last_write, None);
     assert_eq!(server.cli(&["FLUSHALL"]), "OK");
     assert_eq!(commit(&storage, &write).await, Err(StorageError::Fenced { seen: None }), "also within one process");
+}
+
+/// Only the first call of a pipeline asks which process serves, and that one may fail by itself.
+#[tokio::test]
+async fn restart_is_noticed_behind_a_failed_call() {
+    let mut server = RedisServer::start(RedisOptions::default());
+    let storage = connect(&server).await;
+    let (mut foreign, mut owner) = (Owner::new("foreign"), Owner::opened(&storage, "alice").await);
+    let batch = [foreign.write(Some(b"1")), owner.write(Some(b"1"))];
+    server.restart();
+    assert_eq!(server.cli(&["SET", "gm:player/foreign", "text"]), "OK");
+    // The first attempts may only meet the old connections' end.
+    let attempts =
+        async { while !matches!(storage.commit(&batch).await[1], Err(StorageError::Fenced { seen: None })) {} };
+    tokio::time::timeout(Duration::from_secs(15), attempts).await.expect("an answer of the new process");
+    assert_eq!(*storage.restarts().borrow(), 1);
 }
 
 #[tokio::test]

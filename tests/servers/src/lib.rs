@@ -8,7 +8,7 @@
 //! ```no_run
 //! use gristmill_test_servers::{RedisOptions, RedisServer};
 //!
-//! let mut server = RedisServer::start(RedisOptions { appendonly: true, ..RedisOptions::default() });
+//! let mut server = RedisServer::start(RedisOptions::fsync());
 //! println!("{}", server.url());
 //! server.kill9();
 //! server.restart(); // same port, same folder

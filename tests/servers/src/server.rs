@@ -41,6 +41,11 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
+    /// Keeps all it acknowledges. (With `everysec` a killed server may lose seconds of it, on a disk that is busy.)
+    pub fn fsync() -> Self {
+        Self { appendonly: true, appendfsync: "always", ..Self::default() }
+    }
+
     fn args(&self, port: u16, dir: &TempDir) -> Vec<String> {
         let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         let dir = dir.path().display().to_string();

@@ -5,8 +5,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Ident, Path};
 
-use super::fields::{Field, Kind, Policy, StateOptions};
+use super::fields::{Field, Kind};
 use super::options::GrainOptions;
+use super::states::states;
 use crate::duration;
 use crate::names::readable;
 
@@ -39,8 +40,9 @@ fn hosting(options: &GrainOptions) -> TokenStream {
     let grains = &options.krate;
     let grain_type =
         options.implements.first().map(|path| quote_spanned!(path.span()=> <Self as #path>::__gristmill_type()));
+    let binder = local("binder");
     let bind =
-        options.implements.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__gristmill_bind(binder);));
+        options.implements.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__gristmill_bind(#binder);));
     let mut set = Vec::new();
     let mut option = |name: &str, value: TokenStream| {
         let name = Ident::new(name, Span::call_site());
@@ -78,11 +80,12 @@ fn hosting(options: &GrainOptions) -> TokenStream {
             #grain_type
         }
 
+        #[allow(clippy::needless_update)]
         fn options() -> #grains::GrainOptions {
             #all
         }
 
-        fn bind<B: #grains::Binder<Self>>(binder: &mut B) {
+        fn bind<B: #grains::Binder<Self>>(#binder: &mut B) {
             #(#bind)*
         }
     }
@@ -91,16 +94,17 @@ fn hosting(options: &GrainOptions) -> TokenStream {
 fn build(grains: &Path, fields: &[Field]) -> TokenStream {
     let mut index = 0usize;
     let mut used = false;
+    let cx = local("cx");
     let values: Vec<_> = fields
         .iter()
         .map(|field| {
             let (ident, ty, span) = (&field.ident, &field.ty, field.ty.span());
             used |= !matches!(field.kind, Kind::Other);
             let value = match &field.kind {
-                Kind::Context => quote_spanned!(span=> cx.context()),
-                Kind::Service => quote_spanned!(span=> cx.service()?),
+                Kind::Context => quote_spanned!(span=> #cx.context()),
+                Kind::Service => quote_spanned!(span=> #cx.service()?),
                 Kind::State(_) => {
-                    let value = quote_spanned!(span=> cx.state::<#ty>(#index)?);
+                    let value = quote_spanned!(span=> #cx.state::<#ty>(#index)?);
                     index += 1;
                     value
                 }
@@ -109,7 +113,7 @@ fn build(grains: &Path, fields: &[Field]) -> TokenStream {
             quote!(#ident: #value,)
         })
         .collect();
-    let cx = if used { quote!(cx) } else { quote!(_) };
+    let cx = if used { quote!(#cx) } else { quote!(_) };
     quote! {
         fn build(#cx: &mut #grains::BuildContext<'_, Self>) -> ::core::result::Result<Self, #grains::BoxError> {
             ::core::result::Result::Ok(Self { #(#values)* })
@@ -117,72 +121,12 @@ fn build(grains: &Path, fields: &[Field]) -> TokenStream {
     }
 }
 
-fn states(grains: &Path, fields: &[Field]) -> TokenStream {
-    let states = fields.iter().filter_map(|field| match &field.kind {
-        Kind::State(options) => Some((field, options)),
-        _ => None,
-    });
-    let states: Vec<_> = states.collect();
-    let specs = states.iter().map(|(field, options)| spec(grains, field, options));
-    let visits = states.iter().enumerate().map(|(index, (field, _))| {
-        let ident = &field.ident;
-        quote!(visitor.field(&<Self as #grains::Grain>::STATES[#index], &self.#ident);)
-    });
-    let dirty = states.iter().map(|(field, _)| {
-        let ident = &field.ident;
-        quote!(#grains::state::StateField::is_dirty(&self.#ident))
-    });
-    let (visitor, dirty) =
-        if states.is_empty() { (quote!(_), quote!(false)) } else { (quote!(visitor), quote!(#(#dirty)||*)) };
-    quote! {
-        const STATES: &'static [#grains::state::StateSpec] = &[#(#specs),*];
-
-        fn visit_states<V: #grains::state::StateVisitor>(&self, #visitor: &mut V) {
-            #(#visits)*
-        }
-
-        fn is_dirty(&self) -> bool {
-            #dirty
-        }
-    }
-}
-
-fn spec(grains: &Path, field: &Field, options: &StateOptions) -> TokenStream {
-    let StateOptions { name, storage, policy, bincode, version, migrate } = options;
-    let policy = match policy {
-        Policy::Turn => quote!(Turn),
-        Policy::Manual => quote!(Manual),
-        Policy::OnDeactivate => quote!(OnDeactivate),
-        Policy::Every(every) => {
-            let every = duration::expr(*every);
-            quote!(Every(#every))
-        }
-    };
-    let codec = if *bincode { quote!(Bincode) } else { quote!(Json) };
-    let ty = &field.ty;
-    let migrate = optional(migrate.as_ref().map(|migrate| {
-        quote_spanned! {migrate.span()=>
-            &(#migrate as #grains::state::Migrate<<#ty as #grains::state::StateField>::Value>)
-                as &'static (dyn ::core::any::Any + ::core::marker::Send + ::core::marker::Sync)
-        }
-    }));
-    quote! {
-        #grains::state::StateSpec {
-            name: #name,
-            storage: #storage,
-            policy: #grains::state::Policy::#policy,
-            codec: #grains::codec::Codec::#codec,
-            schema: #version,
-            migrate: #migrate,
-        }
-    }
-}
-
 /// The interfaces of one grain name one grain type.
 fn same_type(item: &DeriveInput, options: &GrainOptions) -> TokenStream {
-    let grain = &item.ident;
     let Some((first, others)) = options.implements.split_first() else { return TokenStream::new() };
     let checks = others.iter().map(|other| {
+        let mut grain = item.ident.clone();
+        grain.set_span(other.span());
         let message = format!(
             "`{}` and `{}` belong to different grain types: give both the same `#[grain_interface(grain = \"..\")]`",
             readable(first),
@@ -204,7 +148,12 @@ fn same_type(item: &DeriveInput, options: &GrainOptions) -> TokenStream {
     quote!(#(#checks)*)
 }
 
-fn optional(value: Option<TokenStream>) -> TokenStream {
+/// A name that parts with different spans share: the same hygiene in all of them.
+pub(super) fn local(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
+}
+
+pub(super) fn optional(value: Option<TokenStream>) -> TokenStream {
     match value {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),

@@ -9,6 +9,7 @@ use syn::{Attribute, Fields, Ident, LitInt, Meta, Path, Type};
 
 use crate::duration;
 use crate::errors::Errors;
+use crate::names::ungrouped;
 use crate::options::Options;
 
 pub(super) struct Field {
@@ -82,7 +83,7 @@ pub(super) fn parse(fields: &Fields, errors: &mut Errors) -> Vec<Field> {
 }
 
 fn is_context(ty: &Type) -> bool {
-    let Type::Path(path) = ty else { return false };
+    let Type::Path(path) = ungrouped(ty) else { return false };
     path.path.segments.last().is_some_and(|segment| segment.ident == "GrainContext")
 }
 

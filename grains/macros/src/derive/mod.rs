@@ -2,11 +2,12 @@
 //!
 //! - [`options`][]: `#[grain(..)]`.
 //! - [`fields`][]: the fields, `#[state(..)]` and `#[service]`.
-//! - [`expand`][]: the implementation.
+//! - [`expand`][]: the implementation; [`states`][]: its state.
 
 mod expand;
 mod fields;
 mod options;
+mod states;
 
 use proc_macro2::TokenStream;
 use syn::{Data, DeriveInput, Fields};
@@ -27,18 +28,16 @@ fn derive(item: &DeriveInput, errors: &mut Errors) -> TokenStream {
         errors.at(&item.generics, "a grain cannot be generic: its type has one name in the cluster");
         return TokenStream::new();
     }
-    let no_fields = Fields::Unit;
     let fields = match &item.data {
-        Data::Struct(data) if !matches!(data.fields, Fields::Unnamed(_)) => &data.fields,
+        Data::Struct(data) if !matches!(data.fields, Fields::Unnamed(_)) => fields::parse(&data.fields, errors),
         Data::Struct(data) => {
             errors.at(&data.fields, "a grain's fields have names: `#[state]` records are stored under them");
-            &no_fields
+            return TokenStream::new();
         }
         _ => {
             errors.at(&item.ident, "a grain is a struct");
-            &no_fields
+            return TokenStream::new();
         }
     };
-    let fields = fields::parse(fields, errors);
     options.map(|options| expand::expand(item, &options, &fields)).unwrap_or_default()
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, LitBool, LitInt, LitStr, Path, Token, Type, parse_quote};
 
 use crate::duration;
 use crate::errors::Errors;
+use crate::names::located;
 use crate::options::Options;
 
 const KNOWN: &[&str] = &[
@@ -122,7 +124,7 @@ impl Given {
                 self.deny_dirty_calls = options.one_of(meta, &["allow", "deny"])?.map(|place| place == 1);
             }
             "several_storages" => self.several_storages = true,
-            "crate" => self.krate = Some(options.path(meta)?),
+            "crate" => self.krate = Some(located(&options.path(meta)?, Span::call_site())),
             _ => {}
         }
         Ok(())

@@ -3,7 +3,6 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::spanned::Spanned;
 use syn::{Ident, ItemTrait, ReturnType, TraitItem, Visibility, parse_quote};
 
 use super::method::MethodNames;
@@ -34,6 +33,16 @@ impl Interface {
         format_ident!("__{}_Interface", self.name(), span = Span::call_site())
     }
 
+    fn module_name(&self) -> Ident {
+        format_ident!("{}_methods", snake_case(&self.name()), span = Span::call_site())
+    }
+
+    /// A generated type, as documentation shows it: by its name in the module, if there is one.
+    pub(super) fn shown(&self, in_module: &Ident, beside: &Ident) -> TokenStream {
+        let module = self.module_name();
+        if self.options.local { quote!(#beside) } else { quote!(#module::#in_module) }
+    }
+
     fn grain_type(&self) -> String {
         self.options.grain.as_ref().map_or_else(|| snake_case(&self.name()), syn::LitStr::value)
     }
@@ -50,7 +59,9 @@ impl Interface {
                 ReturnType::Default => quote!(()),
                 ReturnType::Type(_, ty) => quote!(#ty),
             };
-            function.sig.output = parse_quote!(-> impl ::core::future::Future<Output = #output> + ::core::marker::Send);
+            let span = function.sig.ident.span();
+            let send = quote_spanned!(span=> ::core::marker::Send);
+            function.sig.output = parse_quote!(-> impl ::core::future::Future<Output = #output> + #send);
         }
         let (grains, key, marker, grain) =
             (&self.options.krate, &self.options.key, self.marker_name(), self.grain_type());
@@ -97,8 +108,8 @@ impl Interface {
         let (trait_name, grain) = (self.name(), self.grain_type());
         let name = self.options.name.as_ref().map_or_else(|| snake_case(&trait_name), syn::LitStr::value);
         let docs = format!("The grain interface [`{trait_name}`], as a type.");
-        let key = quote_spanned!(key.span()=> #key);
         quote! {
+            #[doc(hidden)]
             #[doc = #docs]
             #[allow(non_camel_case_types, unreachable_pub, dead_code, clippy::exhaustive_structs)]
             #vis struct #marker;
@@ -119,11 +130,11 @@ impl Interface {
             return TokenStream::new();
         }
         let trait_name = self.name();
-        let module = format_ident!("{}_methods", snake_case(&trait_name), span = Span::call_site());
+        let module = self.module_name();
         let (vis, inner) = (&self.item.vis, one_deeper(&self.item.vis));
         let marker = self.marker_name();
         let methods = self.methods.iter().map(|method| {
-            let MethodNames { arguments, pascal } = method.names(self);
+            let MethodNames { arguments, pascal, .. } = method.names(self);
             quote! {
                 #[doc(inline)]
                 #inner use super::#arguments as #pascal;

@@ -2,6 +2,7 @@
 //!
 //! - [`options`][]: what stands in the attribute's parentheses.
 //! - [`parse`][]: reads the trait; a method that cannot be one is noted and left out.
+//! - [`signature`][]: reads a method.
 //! - [`types`][]: what argument and return types may not be.
 //! - [`expand`][]: the trait, its marker and the module; [`method`][]: argument structs; [`reference`][]: `PlayerRef`.
 
@@ -10,6 +11,7 @@ mod method;
 mod options;
 mod parse;
 mod reference;
+mod signature;
 mod types;
 
 use proc_macro2::TokenStream;

@@ -1,10 +1,11 @@
 //! What stands in the parentheses of `#[grain_interface(..)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use syn::parse::Parser;
 use syn::{LitStr, Path, Type, parse_quote};
 
 use crate::errors::Errors;
+use crate::names::located;
 use crate::options::Options;
 
 pub(super) struct InterfaceOptions {
@@ -27,7 +28,7 @@ pub(super) fn parse(tokens: TokenStream, errors: &mut Errors) -> InterfaceOption
             Some("grain") => grain = options.wire_name(&meta)?,
             Some("name") => name = options.wire_name(&meta)?,
             Some("key") => key = Some(options.value(&meta)?),
-            Some("crate") => krate = Some(options.path(&meta)?),
+            Some("crate") => krate = Some(located(&options.path(&meta)?, Span::call_site())),
             Some("local") => local = true,
             _ => {}
         }

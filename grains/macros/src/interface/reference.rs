@@ -2,15 +2,15 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::{GenericArgument, PathArguments, Type};
+use syn::{GenericArgument, Ident, PathArguments, Type};
 
 use super::method::MethodNames;
 use super::parse::{Interface, Method, Output};
-use crate::names::readable;
+use crate::names::{readable, ungrouped};
 
 impl Interface {
     pub(super) fn reference(&self) -> TokenStream {
-        let (grains, vis, marker, key) = (&self.options.krate, &self.item.vis, self.marker_name(), &self.options.key);
+        let (grains, vis, marker, key) = (&self.options.krate, &self.item.vis, self.shown_marker(), &self.options.key);
         let trait_name = self.name();
         let name = format_ident!("{trait_name}Ref", span = Span::call_site());
         let methods = self.methods.iter().map(|method| method.call(self));
@@ -44,8 +44,12 @@ impl Interface {
         }
     }
 
-    fn reference_traits(&self, name: &syn::Ident) -> TokenStream {
-        let (grains, marker) = (&self.options.krate, self.marker_name());
+    fn shown_marker(&self) -> TokenStream {
+        self.shown(&Ident::new("Interface", Span::call_site()), &self.marker_name())
+    }
+
+    fn reference_traits(&self, name: &Ident) -> TokenStream {
+        let (grains, marker) = (&self.options.krate, self.shown_marker());
         let serde = quote!(#grains::__private::serde);
         quote! {
             #[automatically_derived]
@@ -113,7 +117,7 @@ impl Method {
     /// The method of the reference type.
     fn call(&self, interface: &Interface) -> TokenStream {
         let (grains, vis, name, docs) = (&interface.options.krate, &interface.item.vis, &self.ident, &self.docs);
-        let MethodNames { arguments, .. } = self.names(interface);
+        let MethodNames { arguments, shown, .. } = self.names(interface);
         let parameters = self.arguments.iter().map(|(name, ty)| quote!(#name: #ty));
         let fields = self.arguments.iter().map(|(name, _)| name);
         let outcome = format!("Awaiting the call gives {}.", self.shown_outcome());
@@ -122,7 +126,7 @@ impl Method {
             #(#docs)*
             #gap
             #[doc = #outcome]
-            #vis fn #name(&self, #(#parameters),*) -> #grains::Call<'_, #arguments> {
+            #vis fn #name(&self, #(#parameters),*) -> #grains::Call<'_, #shown> {
                 self.0.call(#arguments { #(#fields),* })
             }
         }
@@ -142,7 +146,7 @@ impl Method {
 
 /// `T` and `E` of `Result<T, E>`.
 fn result_parts(ty: &Type) -> Option<(&Type, &Type)> {
-    let Type::Path(path) = ty else { return None };
+    let Type::Path(path) = ungrouped(ty) else { return None };
     let last = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
     let mut types = arguments.args.iter();

@@ -1,0 +1,17 @@
+use gristmill_grains::{Grain, grain_interface};
+
+#[grain_interface(crate = gristmill_grains)]
+pub trait Player {
+    async fn rest(&mut self);
+    async fn take_damage(&mut self, amount: u32) -> bool;
+}
+
+#[derive(Grain)]
+#[grain(implements(Player), crate = gristmill_grains)]
+struct PlayerGrain;
+
+impl Player for PlayerGrain {
+    async fn rest(&mut self) {}
+}
+
+fn main() {}
