@@ -33,7 +33,10 @@ pub fn closing(run: &Run) {
     println!("\nleaderboard");
     let lines = run.audit.boards.iter().flatten().map(|line| (line.player.clone(), line.standing.clone()));
     for Ranked { rank, player, standing } in rank(lines.collect()).into_iter().take(LINES) {
-        println!("{rank:4}  {player:16} {:6} points {:4} won {:5} kills", standing.points, standing.won, standing.kills);
+        println!(
+            "{rank:4}  {player:16} {:6} points {:4} won {:5} kills",
+            standing.points, standing.won, standing.kills
+        );
     }
     let seconds = run.elapsed.as_secs_f64();
     let (calls, commits) = (run.metrics.calls(), run.metrics.commits());

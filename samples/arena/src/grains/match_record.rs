@@ -61,7 +61,9 @@ impl MatchSetup {
                 reward: r.reward.clone(),
                 rating_change,
             },
-            None => Prize { match_id, place: None, tally: Default::default(), reward: Reward::default(), rating_change },
+            None => {
+                Prize { match_id, place: None, tally: Default::default(), reward: Reward::default(), rating_change }
+            }
         }
     }
 }

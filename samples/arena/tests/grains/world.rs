@@ -37,7 +37,7 @@ impl World {
         if in_order {
             assert_eq!(self.silo.stop().await.dropped, 0);
         }
-        // Two silos on one storage are also what a crash that was none looks like: the later one wins.
+        // Otherwise the old one is dropped while the new one takes over.
         self.silo = host::start(Arc::new(self.storage.clone()), self.settings.clone()).await.unwrap();
     }
 
