@@ -3,7 +3,21 @@
 //! # Layout
 //!
 //! - [`rules`]: the game itself, as pure functions of state and inputs: no clock, no network, no floating point.
-//! - [`bot`]: seeded players that see snapshots and answer with inputs.
+//! - [`grains`]: the game as grains: players, matches, the matchmaker, the lobby, the leaderboard, chat.
+//! - [`host`]: the silo that hosts them, and its storage.
+//! - [`bot`]: seeded players that see snapshots and answer with inputs; [`cast`]: bots as clients of the grains.
+//! - [`play`]: a run, from the first player to the verdict.
+//! - [`audit`] and [`checks`]: what the world says of itself, and what must hold of it.
+//! - [`args`], [`progress`], [`report`]: the command line, and what is printed.
 
+pub mod args;
+pub mod audit;
 pub mod bot;
+pub mod cast;
+pub mod checks;
+pub mod grains;
+pub mod host;
+pub mod play;
+pub mod progress;
+pub mod report;
 pub mod rules;

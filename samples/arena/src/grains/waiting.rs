@@ -1,0 +1,91 @@
+//! Who waits in a queue, and how a match is formed from them: plain data, which the matchmaker stores as it is.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rules::PlayerId;
+
+/// A player's wish for a match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Whose.
+    pub player: PlayerId,
+    /// The player's own count: a ticket is a player and a number.
+    pub number: u64,
+    /// How the player is rated.
+    pub rating: i32,
+}
+
+/// The match that is being formed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forming {
+    /// Tickets chosen for it, which may or may not have been assigned yet.
+    pub chosen: Vec<Ticket>,
+}
+
+/// The whole state of a matchmaker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Who waits, in order of arrival.
+    pub line: VecDeque<Ticket>,
+    /// How many matches were made: the number of the last one.
+    pub made: u64,
+    /// The match that is being formed: number `made + 1`. Stored before any of its players hears of it, so that after a
+    /// crash it is the same match again.
+    pub forming: Option<Forming>,
+}
+
+impl Waiting {
+    /// Whether this ticket waits, or is in the match that is being formed.
+    pub fn contains(&self, ticket: &Ticket) -> bool {
+        let chosen = self.forming.iter().flat_map(|forming| &forming.chosen);
+        self.line.iter().chain(chosen).any(|t| t.player == ticket.player && t.number == ticket.number)
+    }
+
+    /// Puts a ticket at the end of the line. A newer ticket replaces an older one of the same player.
+    pub fn enqueue(&mut self, ticket: Ticket) {
+        self.line.retain(|t| t.player != ticket.player || t.number > ticket.number);
+        if !self.line.iter().any(|t| t.player == ticket.player) {
+            self.line.push_back(ticket);
+        }
+    }
+
+    /// Takes up to `seats` tickets out of the line: who came first, and those rated nearest to them.
+    pub fn choose(&mut self, seats: usize) -> Vec<Ticket> {
+        let Some(first) = self.line.pop_front() else { return Vec::new() };
+        // Stable: of two equally near, who came first.
+        self.line.make_contiguous().sort_by_key(|t| t.rating.abs_diff(first.rating));
+        let rest = self.line.len().min(seats.saturating_sub(1));
+        std::iter::once(first).chain(self.line.drain(..rest)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(player: &str, number: u64, rating: i32) -> Ticket {
+        Ticket { player: player.into(), number, rating }
+    }
+
+    #[test]
+    fn who_came_first_plays_with_the_nearest_rated() {
+        let mut waiting = Waiting::default();
+        for (player, rating) in [("a", 1000), ("b", 2000), ("c", 1100), ("d", 950)] {
+            waiting.enqueue(ticket(player, 1, rating));
+        }
+        let names: Vec<_> = waiting.choose(3).into_iter().map(|t| t.player.to_string()).collect();
+        assert_eq!(names, ["a", "d", "c"]);
+        assert_eq!(waiting.line.len(), 1);
+    }
+
+    #[test]
+    fn a_player_waits_once_with_the_newest_ticket() {
+        let mut waiting = Waiting::default();
+        for number in [1, 2, 1, 2] {
+            waiting.enqueue(ticket("a", number, 0));
+        }
+        assert_eq!(waiting.line, [ticket("a", 2, 0)]);
+    }
+}

@@ -1,0 +1,15 @@
+//! The arena's grains as their users see them, and what crashes do to them.
+//!
+//! - `playing`: whole runs in virtual time.
+//! - `matchmaking`: no ticket is assigned twice, whoever cancels and whatever restarts.
+//! - `rewards`: every reward reaches its player once, whatever fails.
+//! - `crashes`: the program, killed at random moments, on a file and on Redis.
+//! - `world`: what they share.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod crashes;
+mod matchmaking;
+mod playing;
+mod rewards;
+mod world;

@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arena::audit::Audit;
+use arena::grains::names::QUEUES;
+use arena::grains::profile::Activity;
+use arena::grains::settings::Settings;
+use arena::rules::PlayerId;
+use tokio::task::JoinSet;
+
+use crate::world::{World, assert_ok, names};
+
+fn settings() -> Settings {
+    Settings { seats: 4, seconds: 1, patience: Duration::from_millis(500), ..Settings::default() }
+}
+
+/// Players join and leave at random, and nobody waits for the answers.
+async fn stir(world: &World, players: &[PlayerId], rng: &mut fastrand::Rng, steps: usize) {
+    let mut calls = JoinSet::new();
+    for _ in 0..steps {
+        let player = world.player(&players[rng.usize(..players.len())]);
+        let queue = QUEUES[rng.usize(..2)].clone();
+        if rng.u8(..4) > 0 {
+            calls.spawn(async move { drop(player.join(queue).await) });
+        } else {
+            calls.spawn(async move { drop(player.leave().await) });
+        }
+        if rng.u8(..3) == 0 {
+            tokio::time::sleep(Duration::from_millis(rng.u64(..60))).await;
+        }
+    }
+    calls.join_all().await;
+}
+
+/// Everybody who is in a match is in one that has them, by the ticket they hold.
+fn assert_assignments(audit: &Audit) {
+    let mut tickets = BTreeMap::new();
+    for (id, report) in &audit.matches {
+        for ticket in &report.journal.setup.as_ref().unwrap().players {
+            let before = tickets.insert((ticket.player.clone(), ticket.number), id);
+            assert_eq!(before, None, "{ticket:?} is in {id}, too");
+        }
+    }
+    for (player, state) in &audit.players {
+        if let Activity::Fighting { match_id, .. } = &state.profile.activity {
+            assert_eq!(tickets.get(&(player.clone(), state.profile.ticket)), Some(&match_id), "{player}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_ticket_is_assigned_twice_however_players_come_and_go() {
+    for seed in 0..20 {
+        let (mut rng, players) = (fastrand::Rng::with_seed(seed), names(12));
+        let mut world = World::new(settings(), &players).await;
+        for _ in 0..3 {
+            stir(&world, &players, &mut rng, 60).await;
+            match rng.u8(..3) {
+                0 => world.restart(true).await,
+                1 => world.restart(false).await,
+                _ => {}
+            }
+        }
+        world.quiet().await;
+        let audit = Audit::take(&world.silo).await.unwrap();
+        assert_assignments(&audit);
+        assert!(audit.matches.len() >= 3, "{} matches", audit.matches.len());
+        assert_ok(&world.check().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_cancelled_while_its_match_is_formed_leaves_the_others_theirs() {
+    for seed in 0..20 {
+        let (mut rng, players) = (fastrand::Rng::with_seed(seed), names(4));
+        let mut world = World::new(settings(), &players).await;
+        for player in &players {
+            world.player(player).join(QUEUES[0].clone()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(rng.u64(30..70))).await;
+        let quitters = JoinSet::from_iter(players.iter().take(3).map(|player| {
+            let player = world.player(player);
+            async move { player.leave().await.unwrap() }
+        }));
+        let cancelled = quitters.join_all().await.iter().filter(|a| **a == Activity::Idle).count();
+        world.quiet().await;
+        let audit = Audit::take(&world.silo).await.unwrap();
+        assert_assignments(&audit);
+        let seated: usize = audit.matches.values().map(|m| m.journal.setup.as_ref().unwrap().players.len()).sum();
+        let alone = cancelled == 3;
+        assert_eq!(seated, if alone { 0 } else { 4 - cancelled }, "{cancelled} cancelled");
+        if alone {
+            assert!(matches!(world.player(&players[3]).leave().await.unwrap(), Activity::Idle));
+        }
+        assert_ok(&world.check().await);
+    }
+}
