@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use gristmill::prelude::*;
 
-use crate::support::{Do, PATIENCE, Probe, Rig, assert_fault, ended, fault, halt, ms, note, others_run, soon, within};
+use crate::support::{
+    Do, PATIENCE, Probe, Rig, assert_fault, ended, fault, halt, ms, note, others_run, soon, spawn, within,
+};
 
 #[grain_interface(grain = "person")]
 trait Named {
@@ -281,7 +283,7 @@ async fn a_panic_while_the_grain_is_dropped_is_contained() {
     bomb.leave().await.unwrap();
     within(ms(5_000), bomb.leave()).await.unwrap();
     let bomb: BombRef = silo.grain("c");
-    let aborted = soon(tokio::task::spawn(async move { bomb.arm(true).await })).await.expect("the caller's task lives");
+    let aborted = soon(spawn(async move { bomb.arm(true).await })).await.expect("the caller's task lives");
     assert!(matches!(fault(aborted).cause(), Cause::Aborted));
     within(ms(5_000), silo.grain::<BombRef>("c").leave()).await.unwrap();
     silo.grain::<BombRef>("d").arm(false).await.unwrap();

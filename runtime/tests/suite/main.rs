@@ -1,6 +1,7 @@
 //! What a silo promises, on one silo, with storage in memory. One module per promise.
 
-#![allow(clippy::unwrap_used)]
+// Tests unwrap, and spawn on the runtime they run in.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod activation;
 mod basics;
@@ -10,13 +11,18 @@ mod deadlines;
 mod deadlock;
 mod durability;
 mod errors;
+mod kept;
+mod node;
 mod oneway;
+mod outages;
 mod panics;
 mod places;
 mod policies;
+mod refs;
 mod regressions;
 mod rollback;
 mod stop;
 mod support;
 mod timers;
 mod turns;
+mod workers;

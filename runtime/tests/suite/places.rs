@@ -12,7 +12,7 @@ use gristmill::prelude::*;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 
-use crate::support::{PATIENCE, ms, soon};
+use crate::support::{PATIENCE, ms, soon, spawn};
 
 #[grain_interface]
 trait Place {
@@ -78,7 +78,7 @@ async fn a_turn_is_polled_first_on_its_callers_task_and_waits_on_its_own() {
         let mine = task();
         (mine, place.tasks(false).await.unwrap(), place.tasks(true).await.unwrap())
     };
-    let (mine, quick, waiting) = soon(tokio::task::spawn(caller)).await.unwrap();
+    let (mine, quick, waiting) = soon(spawn(caller)).await.unwrap();
     assert_eq!(quick, (mine.clone(), mine.clone()));
     assert_eq!(waiting.0, mine);
     assert_ne!(waiting.1, mine, "the caller may go; the turn stays");
@@ -91,7 +91,7 @@ async fn a_type_that_says_so_never_runs_on_its_callers_task() {
     for _ in 0..2 {
         let place = place.clone();
         let caller = async move { (task(), place.tasks(false).await.unwrap().0) };
-        let (mine, turn) = soon(tokio::task::spawn(caller)).await.unwrap();
+        let (mine, turn) = soon(spawn(caller)).await.unwrap();
         assert_ne!(mine, turn);
     }
 }
@@ -108,7 +108,7 @@ async fn one_task_that_awaits_many_grains_uses_every_worker() {
         })
         .await;
     };
-    soon(tokio::task::spawn(all)).await.unwrap();
+    soon(spawn(all)).await.unwrap();
     assert_eq!(threads.0.lock().len(), 2);
 }
 

@@ -6,7 +6,7 @@ use gristmill::prelude::*;
 use gristmill::storage::MemoryStorage;
 use tokio::time::Instant;
 
-use crate::support::{Do, Probe, Rig, assert_fault, ended, fault, halt, ms, note, others_run, soon, within};
+use crate::support::{Do, Probe, Rig, assert_fault, ended, fault, halt, ms, note, others_run, soon, spawn, within};
 
 fn draining(millis: u64) -> SiloOptions {
     SiloOptions { drain_timeout: ms(millis), ..SiloOptions::default() }
@@ -19,7 +19,7 @@ async fn begun_calls_are_answered_and_new_ones_refused() {
         rig.write("n", [halt("begun").as_slice(), &[Do::Write("m".into(), vec![Do::Push(2)]), Do::Push(1)]].concat());
     rig.probe.saw("begun").await;
     let (silo, nodes) = (rig.silo.clone(), [rig.node("n"), rig.node("fresh")]);
-    let stop = tokio::task::spawn(async move { silo.stop().await });
+    let stop = spawn(async move { silo.stop().await });
     others_run().await;
     for node in &nodes {
         let fault = assert_fault!(node.list().await, Cause::SiloUnavailable { .. }, false);
@@ -42,7 +42,7 @@ async fn calls_that_wait_when_it_stops_end_and_soon() {
     let queued: Vec<_> = (0..5).map(|n| rig.write("n", [Do::Push(n)])).collect();
     others_run().await;
     let silo = rig.silo.clone();
-    let stop = tokio::task::spawn(async move { silo.stop().await });
+    let stop = spawn(async move { silo.stop().await });
     others_run().await;
     rig.probe.open("begun");
     let before = Instant::now();
