@@ -188,11 +188,10 @@ impl<G: Grain> TypeHost<G> {
         old: &Arc<Activation<G>>,
         make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
     ) -> Option<Arc<Activation<G>>> {
-        let Some(workers) = &self.workers else { return self.catalog.replace(old, make) };
-        let current = workers.remove(old);
-        let successor = make(current);
-        successor.iter().for_each(|successor| workers.add(successor));
-        successor
+        match &self.workers {
+            Some(workers) => workers.replace(old, make),
+            None => self.catalog.replace(old, make),
+        }
     }
 }
 

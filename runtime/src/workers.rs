@@ -61,23 +61,28 @@ impl<G: Grain> Workers<G> {
         workers.len() < self.most || workers.iter().any(|worker| !tried.contains(&worker.id))
     }
 
-    /// A worker that takes over what an ended one leaves.
-    pub(crate) fn add(&self, worker: &Arc<Activation<G>>) {
-        self.by_key.lock().entry(worker.key.to_text()).or_default().push(worker.clone());
-    }
-
-    /// Takes a worker out; says whether it was in.
-    pub(crate) fn remove(&self, worker: &Arc<Activation<G>>) -> bool {
+    /// Takes an ended worker out and puts the successor that `make` makes in its place. `make` learns whether the old
+    /// one was in. One step, or a call that comes in between would make one worker too many.
+    pub(crate) fn replace(
+        &self,
+        old: &Arc<Activation<G>>,
+        make: impl FnOnce(bool) -> Option<Arc<Activation<G>>>,
+    ) -> Option<Arc<Activation<G>>> {
+        let key = old.key.to_text();
         let mut by_key = self.by_key.lock();
-        let key = worker.key.to_text();
-        let Some(workers) = by_key.get_mut(&key) else { return false };
-        let before = workers.len();
-        workers.retain(|other| !Arc::ptr_eq(other, worker));
-        let removed = workers.len() < before;
+        let workers = by_key.entry(key.clone()).or_default();
+        let place = workers.iter().position(|worker| Arc::ptr_eq(worker, old));
+        let successor = make(place.is_some());
+        match (place, &successor) {
+            (Some(place), Some(successor)) => workers[place] = successor.clone(),
+            (Some(place), None) => drop(workers.remove(place)),
+            (None, Some(successor)) => workers.push(successor.clone()),
+            (None, None) => {}
+        }
         if workers.is_empty() {
             by_key.remove(&key);
         }
-        removed
+        successor
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Activation<G>>> {
