@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 use crate::cell::CallCell;
@@ -150,7 +151,8 @@ impl<M: Method> CallFuture<'_, M> {
             },
         };
         let deadline = self.timeout.map(deadline_after);
-        if let Some(at) = deadline {
+        // On a thread without a runtime there is no timer; the silo's sweeper ends the call, to 100 ms.
+        if let Some(at) = deadline.filter(|_| Handle::try_current().is_ok()) {
             self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
         }
         let (mut options, lost) = options(request, deadline, true);
@@ -167,7 +169,7 @@ impl<M: Method> CallFuture<'_, M> {
         }
         options.inline = may_inline(cx);
         let Some(method) = binding.method::<M>() else {
-            return Poll::Ready(Err(unknown::<M>(grain.key()).into()));
+            return Poll::Ready(Err(unknown::<M>(binding, grain.key()).into()));
         };
         match method.start(grain.key(), arguments, options) {
             Start::Ready(outcome) => Poll::Ready(outcome),
@@ -332,7 +334,7 @@ struct Direct<'a, M: Method> {
 impl<M: Method> Target<M> for Direct<'_, M> {
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         Box::pin(async move {
-            let method = self.binding.method::<M>().ok_or_else(|| unknown::<M>(self.key))?;
+            let method = self.binding.method::<M>().ok_or_else(|| unknown::<M>(self.binding, self.key))?;
             self.sent.store(true, Ordering::Relaxed);
             match method.start(self.key, arguments, self.options.clone()) {
                 Start::Ready(outcome) => outcome,
@@ -368,7 +370,7 @@ struct OneWay<M: Method> {
 
 impl<M: Method> OneWay<M> {
     fn post(self) -> Result<(), Fault> {
-        let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.key)) };
+        let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.binding, &self.key)) };
         if self.binding.outgoing.is_empty() {
             return method.post(&self.key, self.arguments, self.options);
         }
@@ -408,7 +410,7 @@ impl<M: Method> Target<M> for Posting<'_, M> {
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         let posted = match self.binding.method::<M>() {
             Some(method) => method.post(self.key, arguments, self.options.clone()),
-            None => Err(unknown::<M>(self.key)),
+            None => Err(unknown::<M>(self.binding, self.key)),
         };
         let outcome = posted.and(Err(Fault::maybe_executed_with(Cause::Cancelled)));
         Box::pin(std::future::ready(outcome.map_err(Into::into)))
@@ -419,6 +421,6 @@ fn unbound<M: Method>(key: &KeyOf<M>) -> Fault {
     Fault::not_executed(Cause::Unbound).of(&id_of::<M>(key)).in_method(M::NAME)
 }
 
-fn unknown<M: Method>(key: &KeyOf<M>) -> Fault {
-    Fault::not_executed(Cause::UnknownGrain).of(&id_of::<M>(key)).in_method(M::NAME)
+fn unknown<M: Method>(binding: &Binding, key: &KeyOf<M>) -> Fault {
+    Fault::not_executed(binding.runtime.why_missing()).of(&id_of::<M>(key)).in_method(M::NAME)
 }

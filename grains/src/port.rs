@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cell::CallCell;
 use crate::filter::CallFilter;
-use crate::{ActivationId, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
+use crate::{ActivationId, Cause, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,6 +69,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn binding(&self, interface: &str) -> Arc<Binding>;
     /// Counts a one-way call that could not be accepted, and logs why.
     fn lost_send(&self, fault: Fault);
+    /// Why a binding has no methods.
+    fn why_missing(&self) -> Cause {
+        Cause::UnknownGrain
+    }
     /// Runs work on the silo's threads.
     fn spawn(&self, work: BoxFuture<'static, ()>);
     /// The deadline of calls that state none.

@@ -209,6 +209,13 @@ impl Runtime for Core {
         tracing::warn!(%fault, "a one-way call was not accepted");
     }
 
+    fn why_missing(&self) -> Cause {
+        match self.is_stopped() {
+            true => Cause::SiloUnavailable { reason: "the silo has stopped".to_owned() },
+            false => Cause::UnknownGrain,
+        }
+    }
+
     fn spawn(&self, work: BoxFuture<'static, ()>) {
         self.handle.spawn(work);
     }

@@ -282,3 +282,37 @@ async fn a_cell_may_call_its_context_while_turns_end_beside_it() {
     soon(callers.join_all()).await;
     assert_eq!(silo.grain::<CellsRef>("a").add_and_delay().await.unwrap(), 8_001);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reference_made_after_the_stop_says_that_the_silo_has_stopped() {
+    let (silo, _) = ticker(&MemoryStorage::new()).await;
+    let _ = silo.stop().await;
+    let error = silo.grain::<TickerRef>("a").ticks().await.unwrap_err();
+    assert!(matches!(error.cause(), Some(Cause::SiloUnavailable { .. })), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_is_kept_on_a_thread_without_a_runtime() {
+    let (_silo, grain) = ticker(&MemoryStorage::new()).await;
+    let call = std::thread::spawn(move || futures_block_on(async move { grain.hang().timeout(ms(300)).await }));
+    let ended = soon(tokio::task::spawn_blocking(move || call.join().unwrap())).await.unwrap();
+    assert!(matches!(ended.unwrap_err().cause(), Some(Cause::Timeout)));
+}
+
+/// Polls a future on this thread, which has no runtime, until it is over.
+fn futures_block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
