@@ -55,7 +55,8 @@ pub trait Match {
 
 /// Two records, as two things are at stake. The fight changes thirty times a second and would be worth a write each time
 /// only if a crash must not take back a single step; it is written once a second, and at once where others rely on it: when
-/// it begins, and when it has ended. Everything else is in the journal, durable before anybody hears of it.
+/// it begins, when an item was used up, and when it has ended. Everything else is in the journal, durable before anybody
+/// hears of it.
 ///
 /// `keep_running`, as nobody calls a match whose players have gone, yet they want their rewards.
 #[derive(Grain)]
@@ -165,15 +166,19 @@ impl MatchGrain {
         let step = fight.step(&inputs);
         let world = fight.world();
         self.post(&step);
-        if step.finished.is_some() {
-            if let Some(ticker) = self.ticker.take() {
-                ticker.stop();
-            }
-            // The end is durable before anybody can see it. An activation that cannot write it is lost, and the next one
-            // plays the last second again.
-            if let Err(error) = self.fight.commit().await {
-                return tracing::warn!(game = self.ctx.key(), %error, "the end of a match was not written");
-            }
+        if step.finished.is_some()
+            && let Some(ticker) = self.ticker.take()
+        {
+            ticker.stop();
+        }
+        // An item's effect must not outlive a crash that brings the item back, and nobody may see an end that a crash
+        // takes back. What was sent so far in this turn leaves with the commit.
+        let used = step.events.iter().any(|event| matches!(event, Event::Used { .. }));
+        if (used || step.finished.is_some())
+            && let Err(error) = self.fight.commit().await
+        {
+            // The activation is lost. The next one plays the last second again.
+            return tracing::warn!(game = self.ctx.key(), %error, "a fight was not written");
         }
         self.view = Some(Arc::new(world));
         self.announce(&step.events);

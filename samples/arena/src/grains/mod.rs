@@ -16,7 +16,7 @@
 //!
 //! # What a crash takes back
 //!
-//! The fight, by up to a second: places, items on the floor, cooldowns. Not a death, not a ticket, not a reward: those
+//! The fight, by up to a second: places, cooldowns, items picked up. Not a death, a used item, a ticket or a reward: those
 //! are durable before anybody hears of them. A match that comes back asks its players which of their deaths it does not
 //! know before it plays on.
 

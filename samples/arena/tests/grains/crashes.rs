@@ -55,10 +55,11 @@ impl Drop for Program {
 /// Kills the program at random moments, then lets it finish what it had begun.
 async fn kill_often(storage: &str, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
-    for _ in 0..KILLS {
-        Program::start(storage, seed).kill_after(Duration::from_millis(rng.u64(50..1_500))).await;
+    // All together shorter than a match, and once long enough for one to begin: so there is one to be resumed.
+    for kill in 0..KILLS {
+        let least = if kill == 0 { 600 } else { 20 };
+        Program::start(storage, seed).kill_after(Duration::from_millis(rng.u64(least..900))).await;
     }
-    // All that was killed together is shorter than a match, so one is left to be finished.
     let (status, verdict) = Program::start(storage, seed).finish();
     assert_eq!((status, &verdict["ok"]), (Some(0), &Value::Bool(true)), "{verdict:#}");
     assert!(verdict["resumed"].as_u64() > Some(0), "{verdict:#}");
