@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 use crate::committer::Committer;
 use crate::events::SiloEvent;
 use crate::graph::WaitGraph;
-use crate::host::{AnyHost, WireCall};
+use crate::host::AnyHost;
 use crate::keeper;
+use crate::methods::WireCall;
 use crate::options::SiloOptions;
 use crate::sweeper::Sweeper;
 

@@ -19,6 +19,7 @@ mod events;
 mod graph;
 mod host;
 mod keeper;
+mod methods;
 mod metrics;
 mod monitor;
 mod options;

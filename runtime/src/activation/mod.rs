@@ -2,11 +2,13 @@
 //!
 //! - [`mailbox`]: who may run now, who waits.
 //! - [`turn`]: running a turn, here or on a task of its own, and ending it.
-//! - [`call`]: awaited and one-way calls as turns.
+//! - [`call`]: awaited and one-way calls as turns; [`bodies`]: what those turns do.
 //! - [`gate`]: what waits for a commit; [`commit`]: the commits.
-//! - [`lifecycle`]: beginning and ending; [`timers`]; [`port`]: what the grain's own code sees.
+//! - [`activate`], [`lifecycle`]: beginning and ending; [`timers`]; [`port`]: what the grain's own code sees.
 //! - [`sweep`]: deadlines, stuck turns; [`idle`]: collection.
 
+mod activate;
+pub(crate) mod bodies;
 pub(crate) mod call;
 mod commit;
 pub(crate) mod gate;

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::Activation;
-use super::call::only;
+use super::bodies::only;
 use super::commit::Nowhere;
 use super::mailbox::{Admitted, Expire, Job, Phase};
 use super::turn::Body;
