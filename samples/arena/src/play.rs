@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::cast::Actor;
 use crate::checks::{self, Checks};
 use crate::grains::lobby::{LOBBY, LobbyRef, LobbyState};
+use crate::grains::match_grain::MatchRef;
 use crate::grains::match_record::seed_of;
 use crate::grains::matchmaker::MatchmakerRef;
 use crate::grains::names::QUEUES;
@@ -26,7 +27,7 @@ use crate::progress::Progress;
 use crate::rules::PlayerId;
 use crate::{host, report};
 
-/// How long a run may take beyond the length of a match.
+/// How long a run may take beyond the length of its longest match.
 const GRACE: Duration = Duration::from_secs(90);
 /// How often it is looked whether the world is quiet.
 const LOOK: Duration = Duration::from_millis(50);
@@ -123,7 +124,7 @@ async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
     let mut bots = JoinSet::new();
     cast.into_iter().for_each(|actor| drop(bots.spawn(actor.play())));
     let progress = Progress::start(silo.clone());
-    let limit = began + Duration::from_secs(args.seconds.into()) + GRACE;
+    let limit = began + longest(args, silo, &before).await.map_err(Failure::Call)? + GRACE;
     let over = async {
         while bots.join_next().await.is_some() {}
         quiet(silo, &lobby).await
@@ -162,6 +163,17 @@ async fn unfinished(args: &Args, silo: &Silo, lobby: &LobbyState) -> Result<Vec<
         }
     }
     Ok(busy.into_iter().map(|player| actor(args, silo, player, None)).collect())
+}
+
+/// How long the longest match lasts. One that is resumed was set up by another run, with settings of its own.
+async fn longest(args: &Args, silo: &Silo, lobby: &LobbyState) -> Result<Duration, CallError> {
+    let mut seconds = args.seconds;
+    for id in lobby.open.keys() {
+        if let Some(setup) = silo.grain::<MatchRef>(id.clone()).get_report().await?.journal.setup {
+            seconds = seconds.max(setup.config.duration / setup.config.tick_hz.max(1));
+        }
+    }
+    Ok(Duration::from_secs(seconds.into()))
 }
 
 fn actor(args: &Args, silo: &Silo, player: PlayerId, wish: Option<crate::grains::names::Queue>) -> Actor {

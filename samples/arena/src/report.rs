@@ -20,7 +20,7 @@ pub fn opening(args: &Args, resumed: usize, players: usize) {
         println!("resumed {resumed} matches, {players} players");
     } else {
         let Args { matches, seconds, tick_hz, seed, .. } = args;
-        println!("playing {matches} matches, {players} players, {seconds} s at {tick_hz} Hz, seed {seed}");
+        println!("matches: {matches}, players: {players}, {seconds} s at {tick_hz} Hz, seed {seed}");
     }
 }
 
