@@ -45,8 +45,10 @@ impl<G: Grain> Activation<G> {
         if !matches!(inner.phase, Phase::Active | Phase::Activating) {
             return;
         }
+        let activating = inner.phase == Phase::Activating;
         let slow = inner.slow();
         slow.close.get_or_insert(reason);
+        slow.serve_first |= activating;
         // A silo that stops still serves what its running turns wait for; the rest has nowhere to go.
         let mut refused = VecDeque::new();
         if stopping {

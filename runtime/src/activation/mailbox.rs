@@ -113,6 +113,8 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) queue: VecDeque<Box<dyn Job<G>>>,
     pub(crate) running: Vec<Running>,
     pub(crate) close: Option<DeactivationReason>,
+    /// It was told to end while it was activated: who waits is served first, or it would never serve anybody.
+    pub(crate) serve_first: bool,
     pub(crate) retired: bool,
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
@@ -128,6 +130,7 @@ impl<G: Grain> Default for Slow<G> {
             queue: VecDeque::new(),
             running: Vec::new(),
             close: None,
+            serve_first: false,
             retired: false,
             keep_until: None,
             timers: Timers::default(),
@@ -350,7 +353,8 @@ impl<G: Grain> Activation<G> {
                 return Next::Nothing;
             }
             if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
-                let serves = reason == DeactivationReason::SiloStopping && inner.has_queue();
+                let serve_first = inner.slow_ref().is_some_and(|slow| slow.serve_first);
+                let serves = (reason == DeactivationReason::SiloStopping || serve_first) && inner.has_queue();
                 if inner.writer == 0 && inner.readers == 0 && !serves {
                     return Next::Close(reason);
                 }

@@ -316,3 +316,40 @@ fn futures_block_on<T>(future: impl Future<Output = T>) -> T {
         std::thread::park();
     }
 }
+
+#[grain_interface]
+trait Brief {
+    async fn lives(&self) -> usize;
+}
+
+#[derive(Grain)]
+#[grain(implements(Brief), lifecycle)]
+struct BriefGrain {
+    ctx: GrainContext<Self>,
+    #[service]
+    lives: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Lifecycle for BriefGrain {
+    async fn on_activate(&mut self) -> Result<(), BoxError> {
+        self.lives.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tokio::time::sleep(ms(10)).await; // so that the call waits in the mailbox
+        self.ctx.deactivate_on_idle();
+        Ok(())
+    }
+}
+
+impl Brief for BriefGrain {
+    async fn lives(&self) -> usize {
+        self.lives.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grain_that_ends_itself_while_it_is_activated_serves_who_waits() {
+    let lives = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let builder = Silo::builder().service::<std::sync::atomic::AtomicUsize>(lives);
+    let silo = builder.grain::<BriefGrain>().start().await.unwrap();
+    assert_eq!(soon(silo.grain::<BriefRef>("a").lives()).await.unwrap(), 1);
+    assert_eq!(soon(silo.grain::<BriefRef>("a").lives()).await.unwrap(), 2, "the first life is over");
+}
