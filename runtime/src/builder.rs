@@ -114,8 +114,8 @@ impl SiloBuilder {
     }
 
     /// A service for grains: a field `#[service] config: Arc<Config>` gets it.
-    pub fn service<T: Any + Send + Sync>(mut self, service: impl Into<Arc<T>>) -> Self {
-        self.services.insert(TypeId::of::<T>(), service.into());
+    pub fn service<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        self.services.insert(TypeId::of::<T>(), service);
         self
     }
 

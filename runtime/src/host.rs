@@ -165,7 +165,7 @@ impl<G: Grain> TypeHost<G> {
     /// Brings a grain back without a call.
     pub(crate) fn reactivate(self: &Arc<Self>, key: &G::Key) {
         if !self.core.is_stopping() {
-            self.make(self.catalog.hash(key), key, false);
+            self.make(self.catalog.hash(key), key, false).set_kept();
         }
     }
 

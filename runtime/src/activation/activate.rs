@@ -101,8 +101,9 @@ impl<G: Grain> Activation<G> {
         drop(records);
         let mut grain = built.map_err(|error| failed(error.to_string()).caused_by(error))?;
         self.host.look_at(&grain);
-        self.host.core.keep(&self.host.options, &id).await?;
         grain.on_activate().await.map_err(|error| failed(error.to_string()).caused_by(error))?;
+        // Only what could be activated is brought back.
+        self.host.core.keep(&self.host.options, &id).await?;
         Ok(Arc::new(grain))
     }
 
@@ -155,7 +156,10 @@ impl<G: Grain> Activation<G> {
                 return self.fail_activation(fault);
             }
         };
-        let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
+        let mut outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
+        if self.host.slots.is_empty() && !self.mute.load(Ordering::Acquire) {
+            outbox.drain(..).for_each(|send| send.leave()); // before the first call's
+        }
         let mut inner = self.inner.lock();
         if inner.lost.is_some() {
             drop(inner);
@@ -165,22 +169,19 @@ impl<G: Grain> Activation<G> {
         inner.writer = 0;
         inner.held = Some(grain);
         let mut commits = Vec::new();
-        let mut leaving = Some(outbox);
         if let Some(gate) = inner.gate.as_mut() {
             if !snapshots.records.is_empty() {
                 gate.put(snapshots.records, true);
                 commits = gate.sendable(&self.grain_id());
             }
-            if !gate.is_open() {
-                leaving.take().into_iter().flatten().for_each(|send| gate.hold(Box::new(HeldSend(send))));
-            }
+            outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
         }
         let work = inner.has_work();
         drop(inner);
         self.host.metrics.activated.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(grain = %self.grain_id(), activation = %self.id, "activated");
         self.submit(commits);
-        leaving.into_iter().flatten().for_each(|send| send.leave());
+        self.release_held();
         if let Some(after) = snapshots.flush {
             self.flush_after(after);
         }
@@ -203,6 +204,7 @@ impl<G: Grain> Activation<G> {
         inner.lost = Some(fault.clone());
         let slow = inner.slow();
         slow.failures += 1;
+        let kept = slow.kept;
         let back_off = FAILED_FIRST.saturating_mul(1 << (slow.failures - 1).min(16)).min(FAILED_LAST);
         slow.failed_until = Some(Instant::now() + back_off);
         let queue = std::mem::take(&mut slow.queue);
@@ -214,7 +216,7 @@ impl<G: Grain> Activation<G> {
         tracing::warn!(%fault, waiting = queue.len(), ?back_off, "activation failed");
         queue.into_iter().for_each(|job| job.fail(fault.clone()));
         let activation = self.clone();
-        let keep = self.host.options.keep_running;
+        let keep = kept && self.host.options.keep_running;
         self.host.core.spawn_task(async move {
             activation.release_claim().await;
             if keep {
@@ -232,6 +234,10 @@ impl<G: Grain> Activation<G> {
         let inner = self.inner.lock();
         let slow = inner.slow_ref().filter(|_| inner.phase == Phase::Failed)?;
         slow.failed_until.filter(|until| *until <= Instant::now()).map(|_| slow.failures)
+    }
+
+    pub(crate) fn set_kept(&self) {
+        self.inner.lock().slow().kept = true;
     }
 
     pub(crate) fn set_failures(&self, failures: u32) {

@@ -241,6 +241,7 @@ impl<G: Grain> Activation<G> {
             watch = !queue.is_empty();
             let mut fresh = successor.inner.lock();
             fresh.slow().queue = queue;
+            fresh.slow().kept = again;
             fresh.watched = watch;
             drop(fresh);
             Some(successor)

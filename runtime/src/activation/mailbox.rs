@@ -116,6 +116,8 @@ pub(crate) struct Slow<G: Grain> {
     /// It was told to end while it was activated: who waits is served first, or it would never serve anybody.
     pub(crate) serve_first: bool,
     pub(crate) retired: bool,
+    /// It is brought back, not called: if it fails it is tried again.
+    pub(crate) kept: bool,
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
     /// When dirty `every` state is written.
@@ -132,6 +134,7 @@ impl<G: Grain> Default for Slow<G> {
             close: None,
             serve_first: false,
             retired: false,
+            kept: false,
             keep_until: None,
             timers: Timers::default(),
             flush_due: None,
