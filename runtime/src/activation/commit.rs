@@ -316,6 +316,10 @@ impl<G: Grain, B: Body<G, Out = ()>> Job<G> for InternalJob<B> {
 
     fn fail(self: Box<Self>, _: Fault) {}
 
+    fn is_refusable(&self) -> bool {
+        false
+    }
+
     fn transfers(&self) -> bool {
         false
     }

@@ -46,6 +46,10 @@ pub(crate) trait Job<G: Grain>: Send {
     fn is_from_turn(&self) -> bool {
         true
     }
+    /// May it be refused while its commit could not be sent? The runtime's own turns are how that ends.
+    fn is_refusable(&self) -> bool {
+        true
+    }
     /// Does it go on to the next activation when this one ends?
     fn transfers(&self) -> bool {
         true
@@ -375,7 +379,8 @@ impl<G: Grain> Activation<G> {
                 continue;
             }
             let access = job.access();
-            if inner.writer == 0
+            if job.is_refusable()
+                && inner.writer == 0
                 && (access == Access::Shared || inner.readers == 0)
                 && let Some(fault) = self.refuses(&inner, access)
             {
