@@ -115,7 +115,10 @@ impl<G: Grain> Activation<G> {
         loop {
             let sent = Instant::now();
             let span = tracing::debug_span!("open", storage = committer.name, grain = %self.grain_id());
-            let answer = committer.storage.open(&self.grain_id(), fence).instrument(span).await;
+            let grain = self.grain_id();
+            let open = committer.storage.open(&grain, fence).instrument(span);
+            let answer = tokio::time::timeout_at(deadline, open).await;
+            let answer = answer.unwrap_or_else(|_| Err(StorageError::unavailable("no answer in time")));
             let error = match answer {
                 Ok(opened) => {
                     committer.observe(None, sent);

@@ -141,6 +141,43 @@ async fn a_trace_context_travels_and_a_malformed_one_counts_as_none() {
     let good = "00-0000000000000000000000000000000a-000000000000000b-01";
     assert_eq!(relay.trace().with(TRACEPARENT, good).await.unwrap(), Some("10/11".into()));
     assert_eq!(relay.trace().with(TRACEPARENT, "00-zz").await.unwrap(), None);
+    let on = vec!["c".to_owned(), "b".to_owned()];
+    let seen = soon(relay.seen(TRACEPARENT.into(), on).with(TRACEPARENT, good)).await.unwrap();
+    assert_eq!(seen, vec![Some(good.to_owned()); 3], "nested calls are of the same trace");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interleaved_turns_see_each_its_own_values() {
+    let silo = plain().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..100 {
+        let relay: RelayRef = silo.grain("a");
+        callers.spawn(async move {
+            let (own, on) = (caller.to_string(), vec!["c".to_owned(), "b".to_owned()]);
+            for _ in 0..20 {
+                let seen = relay.seen("user".into(), on.clone()).with("user", own.clone()).await.unwrap();
+                assert_eq!(seen, vec![Some(own.clone()); 3]);
+            }
+        });
+    }
+    soon(callers.join_all()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_filter_fails_the_call_and_nothing_else() {
+    let setup: Setup = |silo, _| {
+        let filter = Filter(|call: &mut FilteredCall<'_>| {
+            let n = call.arguments::<relay_methods::Add>().map_or(0, |add| add.n);
+            if n == 1 { panic!("no filter for {n}") } else { Ok(true) }
+        });
+        silo.grain::<RelayGrain>().incoming(filter)
+    };
+    let (silo, probe) = silo(setup).await;
+    let relay: RelayRef = silo.grain("a");
+    let fault = assert_fault!(relay.add(1).await, Cause::Panicked { .. }, true);
+    assert!(fault.to_string().contains("relay/a.add") && fault.to_string().contains("no filter"), "{fault}");
+    assert_eq!(soon(relay.add(2)).await.unwrap(), 2);
+    assert_eq!(probe.lines(), ["add 2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,6 +275,7 @@ async fn a_wire_call_reaches_the_method_or_says_why_not() {
     let refused = async |interface: &str, key: &str, method: u32, arguments: &[u8]| {
         let fault = silo.invoke(interface, key, method, arguments).await.unwrap_err();
         assert!(!fault.maybe_executed(), "{fault}");
+        assert!(fault.to_string().starts_with(&format!("{interface}/{key}")), "it names the grain: {fault}");
         fault.cause().clone()
     };
     assert_eq!(refused("nobody", "a", id, &arguments).await, Cause::UnknownGrain);

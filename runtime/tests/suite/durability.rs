@@ -225,3 +225,26 @@ async fn an_awaited_call_of_a_dirty_turn_can_be_denied() {
     );
     rig.probe.saw("sent").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_calls_somebody_who_waits_for_an_earlier_reply_of_its_grain_is_no_deadlock() {
+    let rig = Rig::start().await;
+    for key in ["a", "b"] {
+        rig.node(key).list().await.unwrap();
+    }
+    rig.hold();
+    let in_flight = rig.write("a", [Do::Push(0)]);
+    rig.held(1).await;
+    // The reply that `b` waits for is held behind a commit that waits for the one in flight.
+    let b = rig.write("b", [Do::Write("a".into(), vec![Do::Push(1), note("replied")]), note("b ends")]);
+    rig.probe.saw("replied").await;
+    let a = rig.write("a", [Do::Push(2), note("a calls"), Do::Write("b".into(), vec![note("in b")])]);
+    rig.probe.saw("a calls").await;
+    others_run().await;
+    rig.heal();
+    for call in [in_flight, b, a] {
+        ended(call).await.unwrap();
+    }
+    assert_eq!(rig.probe.lines()[2..], ["replied", "a calls", "b ends", "in b"]);
+    assert_eq!(rig.stored("a").await, [0, 1, 2]);
+}

@@ -17,6 +17,8 @@ trait Clock {
     async fn halt(&mut self);
     async fn leave(&mut self);
     async fn doom(&mut self);
+    /// Ten timers, then gone.
+    async fn swarm(&mut self);
 }
 
 #[derive(Grain)]
@@ -26,6 +28,7 @@ struct ClockGrain {
     #[service]
     ticks: Arc<Ticks>,
     timer: Option<TimerHandle>,
+    swarm: Vec<TimerHandle>,
     takes: u64,
     doomed: bool,
 }
@@ -82,6 +85,12 @@ impl Clock for ClockGrain {
 
     async fn doom(&mut self) {
         self.doomed = true;
+    }
+
+    async fn swarm(&mut self) {
+        self.swarm = (0..10).map(|_| self.ctx.every(ms(1), Self::tick).unwrap()).collect();
+        tokio::time::sleep(ms(2)).await; // ticks queue behind this turn
+        self.ctx.deactivate_on_idle();
     }
 }
 
@@ -181,6 +190,25 @@ async fn timers_end_with_the_activation() {
         assert_eq!(ticks.0.lock().len(), ticked);
         soon(clock.stall(1)).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticks_raced_with_deactivations_harm_no_call() {
+    let (silo, _, _) = clock().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..8 {
+        let clock: ClockRef = silo.grain(format!("c{}", caller % 2));
+        callers.spawn(async move {
+            for _ in 0..50 {
+                clock.swarm().await.unwrap();
+                clock.stall(0).await.unwrap();
+            }
+        });
+    }
+    soon(callers.join_all()).await;
+    let metrics = silo.metrics();
+    let clocks = metrics.grain("clock").unwrap();
+    assert!(clocks.deactivated > 20 && clocks.lost == 0, "{clocks:?}");
 }
 
 #[tokio::test(start_paused = true)]

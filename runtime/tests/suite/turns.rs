@@ -133,6 +133,33 @@ async fn a_begun_turn_ends_though_its_caller_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reads_that_call_each_other_never_wait() {
+    let rig = Rig::start().await;
+    let read = |key: &str, other: &str| {
+        let around = Do::Read(other.into(), vec![Do::Yield, Do::Read(key.into(), vec![note("around")])]);
+        rig.read(key, [note(key), pass("go"), around])
+    };
+    let calls = [read("a", "b"), read("b", "a")];
+    for key in ["a", "b"] {
+        rig.probe.saw(key).await; // both are inside before either calls
+    }
+    rig.probe.open("go");
+    for call in calls {
+        ended(call).await.unwrap();
+    }
+    assert_eq!(rig.probe.count("around"), 2);
+    soon(rig.node("a").read(vec![Do::Read("a".into(), vec![note("itself")])])).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_awaited_never_runs() {
+    let rig = Rig::start().await;
+    drop(rig.node("n").write(vec![note("never")]));
+    others_run().await;
+    assert!(rig.probe.lines().is_empty() && !rig.silo.is_active(&rig.node("n")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queued_call_whose_caller_is_gone_never_runs() {
     let rig = Rig::start().await;
     let first = rig.write("n", halt("first"));

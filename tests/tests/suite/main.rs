@@ -1,5 +1,6 @@
 //! What needs real servers, or several processes.
 
 mod kills;
+mod load;
 mod outages;
 mod worker;
