@@ -1,8 +1,11 @@
 //! `&self` turns run beside each other, `&mut self` turns alone, first come first served.
 
+use std::future::Future;
+use std::task::Poll;
+
 use gristmill::prelude::*;
 
-use crate::support::{Do, PATIENCE, Rig, assert_fault, ended, halt, note, others_run, pass, soon};
+use crate::support::{Do, NodeRef, PATIENCE, Rig, assert_fault, ended, halt, note, others_run, pass, soon};
 
 #[tokio::test(start_paused = true)]
 async fn reads_of_one_grain_run_side_by_side() {
@@ -235,4 +238,52 @@ async fn no_interleaving_of_many_callers_breaks_a_turn() {
         let mine: Vec<_> = list.chunks(2).map(|pair| pair[0]).filter(|value| value / 100 == caller).collect();
         assert_eq!(mine, (0..25).map(|n| caller * 100 + n).collect::<Vec<_>>(), "in order, once each");
     }
+}
+
+#[grain_interface]
+trait Fan {
+    /// Writes to so many nodes at once; gives the sum of what they hold.
+    async fn out(&mut self, nodes: u64) -> u64;
+}
+
+#[derive(Grain)]
+#[grain(implements(Fan))]
+struct FanGrain {
+    ctx: GrainContext<Self>,
+}
+
+impl Fan for FanGrain {
+    async fn out(&mut self, nodes: u64) -> u64 {
+        let refs: Vec<NodeRef> = (0..nodes).map(|n| self.ctx.grain(format!("n{n}"))).collect();
+        let mut calls = Vec::new();
+        for (n, node) in (0..).zip(&refs) {
+            calls.push(Box::pin(node.write(vec![Do::Yield, Do::Push(n)]).into_future()));
+        }
+        let mut sum = 0;
+        std::future::poll_fn(|cx| {
+            calls.retain_mut(|call| match call.as_mut().poll(cx) {
+                Poll::Ready(list) => {
+                    sum += list.unwrap().iter().sum::<u64>();
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if calls.is_empty() { Poll::Ready(sum) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_turn_may_wait_for_many_calls_at_once() {
+    let rig = Rig::with(|silo| silo.grain::<FanGrain>()).await;
+    let mut fans = tokio::task::JoinSet::new();
+    for fan in 0..10 {
+        let fan: FanRef = rig.silo.grain(format!("f{fan}"));
+        fans.spawn(async move { fan.out(300).await });
+    }
+    let sums = soon(fans.join_all()).await;
+    let all: u64 = (0..300).sum();
+    // Each node is written ten times, and tells each time what it holds by then.
+    assert_eq!(sums.into_iter().map(Result::unwrap).sum::<u64>(), all * 55);
 }
