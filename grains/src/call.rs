@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::cell::CallCell;
 use crate::filter::{Target, TypedCall};
-use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Start};
+use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Runtime, Start};
 use crate::reference::{GrainRef, id_of};
-use crate::turn::{self, Frame};
-use crate::{Access, Cause, Fault, KeyOf, Method, Outcome, RequestContext};
+use crate::turn;
+use crate::{Access, Cause, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
 
 /// Turns polled one within the other on a caller's stack, at most; deeper ones get a task of their own.
 const MAX_NESTING: usize = 8;
@@ -128,7 +129,7 @@ pub struct CallFuture<'a, M: Method> {
 enum State<M: Method> {
     Start(M, RequestContext),
     Waiting(Arc<CallCell<M>>),
-    /// Through filters, or held back until earlier turns are durable; and whether it has been sent off since.
+    /// Through filters, or in the caller's gate; and whether it has been sent off since.
     Detour(BoxFuture<'static, Outcome<M>>, Arc<AtomicBool>),
     Over,
 }
@@ -159,11 +160,13 @@ impl<M: Method> CallFuture<'_, M> {
         if let Some(fault) = lost {
             return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
         }
-        let settled = turn::with_current(|frame| frame.and_then(earlier_turns));
-        if settled.is_some() || !binding.outgoing.is_empty() {
-            let (binding, key) = (binding.clone(), grain.key().clone());
-            let sent = Arc::new(AtomicBool::new(false));
-            let future = Box::pin(detour(binding, key, arguments, options, settled, sent.clone()));
+        let held = !earlier_turns_are_durable();
+        if held || !binding.outgoing.is_empty() {
+            let (call, sent) = Outbound::<M>::new(binding.clone(), grain.key().clone(), arguments, options);
+            let future: BoxFuture<'static, _> = match binding.outgoing.is_empty() {
+                true => Box::pin(call.hold_back()),
+                false => Box::pin(call.filtered()),
+            };
             self.state = State::Detour(future, sent);
             return self.proceed(cx);
         }
@@ -260,19 +263,20 @@ fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) ->
         if awaited && frame.dirty != 0 {
             frame.activation.count_dirty_call();
         }
-        (CallOptions { deadline, request, awaited, from_turn: true, inline: false }, lost)
+        (CallOptions { deadline, request, awaited, from_turn: true, ..CallOptions::default() }, lost)
     })
 }
 
-/// An awaited call waits until the turns before its own are durable.
-fn earlier_turns(frame: &mut Frame) -> Option<BoxFuture<'static, Result<(), Fault>>> {
-    // Beside a read turn others may have ended since it began.
-    if !frame.on_uncommitted && frame.access == Access::Exclusive {
-        return None;
-    }
-    let settled = frame.activation.settled();
-    frame.on_uncommitted = settled.is_some();
-    settled
+/// An awaited call leaves once the turns before its own are durable.
+fn earlier_turns_are_durable() -> bool {
+    turn::with_current(|frame| {
+        let Some(frame) = frame else { return true };
+        // Beside a read turn others may have ended since it began.
+        if frame.on_uncommitted || frame.access == Access::Shared {
+            frame.on_uncommitted = !frame.activation.is_settled();
+        }
+        !frame.on_uncommitted
+    })
 }
 
 /// Polls the turn here only while the stack is shallow and this task has not done its share: once its cooperative budget
@@ -293,54 +297,116 @@ fn may_inline(cx: &mut Context<'_>) -> bool {
     }
 }
 
-async fn detour<M: Method>(
+/// A call on its way past outgoing filters, or in its caller's gate.
+struct Outbound<M: Method> {
     binding: Arc<Binding>,
     key: KeyOf<M>,
     arguments: M,
     options: CallOptions,
-    settled: Option<BoxFuture<'static, Result<(), Fault>>>,
+    /// Has it been sent off? Then it may have run.
     sent: Arc<AtomicBool>,
-) -> Outcome<M> {
-    if let Some(settled) = settled {
-        let limit = binding.runtime.default_timeout();
-        match tokio::time::timeout(limit, settled).await {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => {
-                let reason = format!("the caller's earlier turns did not become durable: {fault}");
-                let fault = Fault::not_executed(Cause::ActivationLost { reason });
-                return Err(fault.of(&id_of::<M>(&key)).in_method(M::NAME).into());
-            }
-            Err(_) => {
-                let fault = Fault::not_executed(Cause::Timeout).of(&id_of::<M>(&key)).in_method(M::NAME);
-                return Err(fault.detailed("the caller's earlier turns did not become durable in time").into());
-            }
-        }
-    }
-    if binding.outgoing.is_empty() {
-        return Direct { binding: &binding, key: &key, options: &options, sent: &sent }.call(arguments).await;
-    }
-    let (grain, request) = (id_of::<M>(&key), options.request.clone());
-    let direct = Direct { binding: &binding, key: &key, options: &options, sent: &sent };
-    TypedCall::run(&binding.outgoing, &grain, &request, arguments, direct).await
 }
 
+impl<M: Method> Outbound<M> {
+    fn new(binding: Arc<Binding>, key: KeyOf<M>, arguments: M, options: CallOptions) -> (Self, Arc<AtomicBool>) {
+        let sent = Arc::new(AtomicBool::new(false));
+        (Self { binding, key, arguments, options, sent: sent.clone() }, sent)
+    }
+
+    /// Sends the call off and waits for its outcome.
+    async fn send_off(self) -> Outcome<M> {
+        if !earlier_turns_are_durable() {
+            return self.hold_back().await;
+        }
+        match self.start() {
+            Begun::Over(outcome) => outcome,
+            Begun::Under(waiting) => waiting.await,
+        }
+    }
+
+    fn start(self) -> Begun<M> {
+        let Some(method) = self.binding.method::<M>() else {
+            return Begun::Over(Err(unknown::<M>(&self.binding, &self.key).into()));
+        };
+        self.sent.store(true, Ordering::Relaxed);
+        match method.start(&self.key, self.arguments, self.options) {
+            Start::Ready(outcome) => Begun::Over(outcome),
+            Start::Wait(cell) => Begun::Under(Waiting(cell)),
+        }
+    }
+
+    /// Puts the call into the gate of the turn that makes it: calls of one turn leave in the order they were made in,
+    /// whether their futures are polled or not.
+    async fn hold_back(mut self) -> Outcome<M> {
+        let options = &mut self.options;
+        let default = || deadline_after(self.binding.runtime.default_timeout());
+        let until = *options.deadline.get_or_insert_with(default);
+        options.caller = turn::current_node();
+        let id = id_of::<M>(&self.key);
+        let (begun, held) = oneshot::channel();
+        let call = Box::new(HeldCall { call: self, begun });
+        match turn::with_current(|frame| frame.map(|frame| frame.activation.clone())) {
+            Some(activation) => activation.hold_back(call),
+            None => call.leave(),
+        }
+        let (cause, detail) = match tokio::time::timeout_at(until, held).await {
+            Ok(Ok(Begun::Over(outcome))) => return outcome,
+            Ok(Ok(Begun::Under(waiting))) => return waiting.await,
+            Ok(Err(_)) => {
+                let reason = "the caller's activation was lost".to_owned();
+                (Cause::ActivationLost { reason }, "the caller's earlier turns did not become durable")
+            }
+            Err(_) => (Cause::Timeout, "the caller's earlier turns did not become durable in time"),
+        };
+        Err(Fault::not_executed(cause).of(&id).in_method(M::NAME).detailed(detail).into())
+    }
+
+    async fn filtered(self) -> Outcome<M> {
+        let Self { binding, key, arguments, options, sent } = self;
+        let (grain, request) = (id_of::<M>(&key), options.request.clone());
+        let direct = Direct { binding: &binding, key: &key, options: &options, sent: &sent };
+        TypedCall::run(&binding.outgoing, &grain, &request, arguments, direct).await
+    }
+}
+
+/// How a call that was sent off began.
+enum Begun<M: Method> {
+    Over(Outcome<M>),
+    Under(Waiting<M>),
+}
+
+/// A call in its caller's gate.
+struct HeldCall<M: Method> {
+    call: Outbound<M>,
+    begun: oneshot::Sender<Begun<M>>,
+}
+
+impl<M: Method> Outgoing for HeldCall<M> {
+    fn leave(self: Box<Self>) {
+        let Self { call, begun } = *self;
+        if !begun.is_closed() {
+            drop(begun.send(call.start())); // given up since: what is dropped gives it up
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.begun.is_closed()
+    }
+}
+
+/// Where the outgoing filters lead.
 struct Direct<'a, M: Method> {
-    binding: &'a Binding,
+    binding: &'a Arc<Binding>,
     key: &'a KeyOf<M>,
     options: &'a CallOptions,
-    sent: &'a AtomicBool,
+    sent: &'a Arc<AtomicBool>,
 }
 
 impl<M: Method> Target<M> for Direct<'_, M> {
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
-        Box::pin(async move {
-            let method = self.binding.method::<M>().ok_or_else(|| unknown::<M>(self.binding, self.key))?;
-            self.sent.store(true, Ordering::Relaxed);
-            match method.start(self.key, arguments, self.options.clone()) {
-                Start::Ready(outcome) => outcome,
-                Start::Wait(cell) => Waiting(cell).await,
-            }
-        })
+        let (binding, key) = (self.binding.clone(), self.key.clone());
+        let call = Outbound { binding, key, arguments, options: self.options.clone(), sent: self.sent.clone() };
+        Box::pin(call.send_off())
     }
 }
 
@@ -381,14 +447,28 @@ impl<M: Method> OneWay<M> {
 
     async fn post_filtered(self) {
         let Self { binding, key, arguments, options } = self;
+        let mut panicked = Panicked(Some((binding.runtime.clone(), id_of::<M>(&key), M::NAME)));
         let (grain, request) = (id_of::<M>(&key), options.request.clone());
         let posting = Posting { binding: &binding, key: &key, options: &options };
         let posted = TypedCall::run(&binding.outgoing, &grain, &request, arguments, posting).await;
+        panicked.0 = None;
         // A posted call has no outcome: `Posting` reports acceptance as `Cancelled`, which is not a failure here.
         if let Err(crate::CallError::Fault(fault)) = posted
             && !matches!(fault.cause(), Cause::Cancelled)
         {
             binding.runtime.lost_send(fault);
+        }
+    }
+}
+
+/// Reports a one-way call as lost when it is dropped: a filter panicked.
+struct Panicked(Option<(Arc<dyn Runtime>, GrainId, &'static str)>);
+
+impl Drop for Panicked {
+    fn drop(&mut self) {
+        if let Some((runtime, grain, method)) = self.0.take() {
+            let cause = Cause::Panicked { message: "in an outgoing call filter".to_owned() };
+            runtime.lost_send(Fault::maybe_executed_with(cause).of(&grain).in_method(method));
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::cell::CallCell;
 use crate::filter::CallFilter;
+use crate::turn::ChainNode;
 use crate::{ActivationId, Cause, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
 
 /// A boxed future that can move between threads.
@@ -28,6 +29,8 @@ pub struct CallOptions {
     pub from_turn: bool,
     /// May the turn be polled right here, on the caller's task?
     pub inline: bool,
+    /// The turn that awaits it, when that is not the one now being polled.
+    pub caller: Option<Arc<ChainNode>>,
 }
 
 /// How a call began.
@@ -83,6 +86,10 @@ pub trait Runtime: Send + Sync + 'static {
 pub trait Outgoing: Send {
     /// Lets it go.
     fn leave(self: Box<Self>);
+    /// Does somebody still want it to?
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 /// A timer to start.
@@ -145,8 +152,11 @@ pub trait AnyActivation: Any + Send + Sync {
     fn denies_dirty_calls(&self) -> bool;
     /// Counts an awaited call out of a dirty turn.
     fn count_dirty_call(&self);
-    /// Ends when everything earlier turns changed is durable. `None`: it is.
-    fn settled(&self) -> Option<BoxFuture<'static, Result<(), Fault>>>;
+    /// Is everything durable that earlier turns changed?
+    fn is_settled(&self) -> bool;
+    /// Lets it go once everything is durable that earlier turns changed, after what was held back before; drops it if
+    /// that can no longer be.
+    fn hold_back(&self, outgoing: Box<dyn Outgoing>);
     /// Commits a record now, with the sends that wait in `outbox` behind it.
     fn commit(&self, record: RecordCommit, outbox: Vec<Box<dyn Outgoing>>) -> BoxFuture<'static, Result<(), Fault>>;
     /// Starts a timer; `tick` is a [`TickFn`](crate::context::TickFn) of the grain's type. Gives its number.

@@ -21,6 +21,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// A storage that has not answered for this long is down: turns that would write are refused before they run.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
+/// A storage that has not answered for this long is asked again; an adapter's own limit should be shorter.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who gets the answer of a commit.
 pub(crate) trait CommitOwner: Send + Sync {
@@ -127,7 +129,7 @@ impl Committer {
             None if self.is_down() => {
                 if tokio::time::timeout(LAST_RETRY, woken).await.is_err() {
                     let sent = Instant::now();
-                    let answer = self.storage.run().await;
+                    let answer = self.answered(self.storage.run()).await;
                     self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
                 }
             }
@@ -141,15 +143,19 @@ impl Committer {
         let sent = Instant::now();
         let commits: Vec<_> = unsettled.batch.iter().map(|entry| entry.commit.clone()).collect();
         let span = tracing::debug_span!("commit", storage = self.name, grains = commits.len());
-        let mut answers = self.storage.commit(&commits).instrument(span).await.into_iter();
+        let (answers, missing) = match self.commit(&commits, sent).instrument(span).await {
+            Ok(answers) => (answers, StorageError::unavailable("the adapter gave fewer answers than commits")),
+            Err(silent) => (Vec::new(), silent),
+        };
         drop(commits);
+        let mut answers = answers.into_iter();
         self.batches.fetch_add(1, Ordering::Relaxed);
         let (mut settled, mut trouble, mut again) = (0u64, None, Vec::new());
         for entry in std::mem::take(&mut unsettled.batch) {
             let answer = match answers.next() {
                 Some(Err(error)) if !error.is_definite() => Err(error),
                 Some(answer) => Ok(answer),
-                None => Err(StorageError::unavailable("the adapter gave fewer answers than commits")),
+                None => Err(missing.clone()),
             };
             match answer {
                 Ok(answer) => {
@@ -176,6 +182,26 @@ impl Committer {
         }
     }
 
+    /// The storage's answers. While it is silent it counts as down, and after a while it is given up.
+    async fn commit(&self, commits: &[Commit], sent: Instant) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+        let mut commit = self.storage.commit(commits);
+        match tokio::time::timeout(DOWN_AFTER, &mut commit).await {
+            Ok(answers) => Ok(answers),
+            Err(_) => {
+                self.observe(Some(&silent(DOWN_AFTER)), sent);
+                self.answered(async { Ok(commit.await) }).await
+            }
+        }
+    }
+
+    /// The storage's answer; a transient error if there is none in time. What was asked may happen all the same.
+    pub(crate) async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| Err(silent(ANSWER_WITHIN)))
+    }
+
     /// Keeps track of whether the storage answers.
     pub(crate) fn observe(&self, trouble: Option<&StorageError>, sent: Instant) {
         let mut since = self.down_since.lock();
@@ -195,6 +221,10 @@ impl Committer {
             }
         }
     }
+}
+
+fn silent(time: Duration) -> StorageError {
+    StorageError::unavailable(format_args!("no answer for {time:?}"))
 }
 
 struct Unsettled<'a> {

@@ -1,14 +1,14 @@
 //! A grain type in a silo: its options, its activations, and how its methods are reached.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{CallOptions, Runtime};
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
 use gristmill_grains::{ActivationId, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType};
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Stored};
 use crate::catalog::Catalog;
 use crate::committer::Committer;
 use crate::core::Core;
@@ -68,7 +68,7 @@ impl<G: Grain> TypeHost<G> {
         let workers = match options.stateless_workers {
             Some(_) if !G::STATES.is_empty() => return Err("stateless workers cannot have state".to_owned()),
             Some(_) if options.keep_running => return Err("stateless workers cannot be kept running".to_owned()),
-            workers => workers.map(Workers::new),
+            workers => workers.map(|most| Workers::new(if most == 0 { core.options.cores } else { most })),
         };
         if options.mailbox == 0 {
             return Err("its mailbox has no room for a single call".to_owned());
@@ -205,8 +205,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn idle_since(&self, into: &mut Vec<u32>);
     /// Ends at most so many idle activations last used before this; gives how many.
     fn evict(&self, before: u32, most: usize) -> usize;
-    /// Has every live activation compare itself with this storage.
-    fn recheck(&self, storage: usize);
+    /// The live activations with state in this storage.
+    fn stored_in(&self, storage: usize) -> Vec<Weak<dyn Stored>>;
     /// Brings a grain back, by the text of its key.
     fn reactivate(self: Arc<Self>, key: &str) -> Result<(), Fault>;
     /// Is the grain in memory?
@@ -278,8 +278,11 @@ impl<G: Grain> AnyHost for TypeHost<G> {
         victims.len()
     }
 
-    fn recheck(&self, storage: usize) {
-        self.all().iter().for_each(|activation| activation.recheck(storage));
+    fn stored_in(&self, storage: usize) -> Vec<Weak<dyn Stored>> {
+        if !self.slots.contains(&storage) {
+            return Vec::new();
+        }
+        self.all().iter().map(|activation| Arc::downgrade(activation) as _).collect()
     }
 
     fn reactivate(self: Arc<Self>, key: &str) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ use gristmill_grains::{CallError, GrainId, InterfaceRef};
 
 use crate::core::Core;
 use crate::grains;
+use crate::pace::Pace;
 
 /// The storage that the registry is kept in: the silo gives this name to its first one.
 pub(crate) const STORAGE: &str = "gristmill.keeper";
@@ -67,6 +68,7 @@ fn fnv(text: &str) -> u64 {
 
 /// Brings back the kept grains of every hosted type.
 pub(crate) async fn bring_back(core: Arc<Core>) {
+    let mut pace = Pace::default();
     for host in core.hosts() {
         if !host.options().keep_running {
             continue;
@@ -79,6 +81,7 @@ pub(crate) async fn bring_back(core: Arc<Core>) {
                             if let Err(fault) = host.clone().reactivate(&key) {
                                 tracing::error!(%fault, "a kept grain cannot be brought back");
                             }
+                            pace.step().await;
                         }
                         break;
                     }

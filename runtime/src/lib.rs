@@ -23,6 +23,7 @@ mod methods;
 mod metrics;
 mod monitor;
 mod options;
+mod pace;
 mod services;
 mod silo;
 mod sweeper;

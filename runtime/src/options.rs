@@ -17,6 +17,8 @@ pub struct SiloOptions {
     pub drain_timeout: Duration,
     /// Bytes of activations, by estimate, above which the least recently used idle ones are ended. Default none.
     pub memory_budget: Option<usize>,
+    /// Workers a key of the types that say `stateless_workers` without a number. Default: the machine's cores.
+    pub cores: usize,
     /// The seed of the silo's ids and other random choices: a replay of a simulation sets it. Default: from the
     /// operating system.
     pub seed: Option<u64>,
@@ -30,6 +32,7 @@ impl Default for SiloOptions {
             stuck_after: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             memory_budget: None,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             seed: None,
         }
     }
@@ -47,6 +50,9 @@ impl SiloOptions {
             if value.is_zero() {
                 return Err(format!("{name} is zero"));
             }
+        }
+        if self.cores == 0 {
+            return Err("cores is zero".to_owned());
         }
         Ok(())
     }

@@ -19,10 +19,9 @@ pub(crate) struct Workers<G: Grain> {
 type Pool<G> = Vec<Arc<Activation<G>>>;
 
 impl<G: Grain> Workers<G> {
-    /// At most `most` workers a key; 0 = one a core.
+    /// At most `most` workers a key.
     pub(crate) fn new(most: usize) -> Self {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        Self { most: if most == 0 { cores() } else { most }, by_key: Mutex::default() }
+        Self { most, by_key: Mutex::default() }
     }
 
     /// The first idle worker, else a new one, else the one with the fewest calls waiting; none of `tried`, as long as

@@ -157,7 +157,8 @@ impl<G: Grain> Activation<G> {
         B: CallBody<G, M>,
     {
         let cell = Arc::new(CallCell::queued(arguments, self.deadline(options)));
-        let caller = if options.awaited { turn::current_node() } else { None };
+        let here = || if options.awaited { turn::current_node() } else { None };
+        let caller = options.caller.clone().or_else(here);
         let job = |wait| {
             let (cell, caller, options) = (cell.clone(), caller.clone(), options.clone());
             Box::new(CallJob::<M, B> { cell, caller, wait, options, body: PhantomData })

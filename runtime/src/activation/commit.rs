@@ -160,12 +160,6 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// The storage's process is another one: what it lacks of this grain is written again.
-    pub(crate) fn recheck(self: &Arc<Self>, storage: usize) {
-        let Some(slot) = self.host.slots.iter().position(|of| *of == storage) else { return };
-        self.enqueue_internal(Box::new(InternalJob(Recheck { activation: self.clone(), slot })));
-    }
-
     /// A full mailbox does not keep the runtime's own turns out; a lost activation does not need them.
     fn enqueue_internal(self: &Arc<Self>, job: Box<dyn Job<G>>) {
         let mut inner = self.inner.lock();
@@ -200,7 +194,8 @@ impl<G: Grain> Activation<G> {
                 }
             };
             let sent = Instant::now();
-            let opened = match committer.storage.open(&self.grain_id(), fence).await {
+            let grain = self.grain_id();
+            let opened = match committer.answered(committer.storage.open(&grain, fence)).await {
                 Ok(opened) => opened,
                 Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
                 Err(error) => {
@@ -238,6 +233,20 @@ impl<G: Grain> Activation<G> {
     }
 }
 
+/// An activation with state in a storage.
+pub(crate) trait Stored: Send + Sync {
+    /// The storage's process is another one: what it lacks of this grain is written again.
+    fn recheck(self: Arc<Self>, storage: usize);
+}
+
+impl<G: Grain> Stored for Activation<G> {
+    fn recheck(self: Arc<Self>, storage: usize) {
+        let Some(slot) = self.host.slots.iter().position(|of| *of == storage) else { return };
+        let activation = self.clone();
+        self.enqueue_internal(Box::new(InternalJob(Recheck { activation, slot })));
+    }
+}
+
 impl<G: Grain> CommitOwner for Activation<G> {
     fn committed(self: Arc<Self>, slot: usize, commit: Commit, answer: Result<(), StorageError>) {
         match answer {
@@ -258,7 +267,8 @@ impl<G: Grain> CommitOwner for Activation<G> {
                     match activation.restore(slot, Some(commit)).await {
                         // Records that this commit does not write need the grain itself, in a turn.
                         Ok(behind) if behind.iter().any(|name| !written.contains(name)) => {
-                            activation.recheck(activation.host.slots[slot]);
+                            let storage = activation.host.slots[slot];
+                            activation.recheck(storage);
                         }
                         Ok(_) => {}
                         Err(fault) => activation.lose(fault, Loss::Now),

@@ -30,7 +30,7 @@ pub(crate) trait Held: Send {
     }
 }
 
-/// A one-way send; it does not leave if its turn is not kept.
+/// A call or one-way send; it does not leave if what it waits for is lost.
 pub(crate) struct HeldSend(pub(crate) Box<dyn Outgoing>);
 
 impl Held for HeldSend {
@@ -39,6 +39,10 @@ impl Held for HeldSend {
     }
 
     fn fail(self: Box<Self>, _: &Fault) {}
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted()
+    }
 }
 
 /// Somebody who waits until everything so far is durable.

@@ -44,6 +44,10 @@ impl<G: Grain> Activation<G> {
         if inner.phase == Phase::Failed && !self.host.options.keep_running {
             return inner.slow_ref().and_then(|slow| slow.failed_until).is_none_or(|until| until <= Instant::now());
         }
+        // While its storage is away it could not end, nor take calls.
+        if self.host.slots.iter().any(|storage| self.host.core.storages[*storage].is_down()) {
+            return false;
+        }
         let at_rest = inner.phase == Phase::Active && inner.is_idle();
         let kept = inner
             .slow_ref()

@@ -31,6 +31,8 @@ use gristmill_grains::{ActivationId, Fault, Grain, GrainId, GrainKey};
 use crate::host::TypeHost;
 use mailbox::Inner;
 
+pub(crate) use commit::Stored;
+
 /// One life of a grain in memory. The catalog holds it; turns and commits under way keep it alive.
 pub(crate) struct Activation<G: Grain> {
     me: Weak<Self>,

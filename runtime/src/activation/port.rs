@@ -53,13 +53,20 @@ impl<G: Grain> AnyActivation for Activation<G> {
         self.host.metrics.dirty_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn settled(&self) -> Option<BoxFuture<'static, Result<(), Fault>>> {
+    fn is_settled(&self) -> bool {
+        self.inner.lock().gate.as_ref().is_none_or(|gate| gate.is_open())
+    }
+
+    fn hold_back(&self, outgoing: Box<dyn Outgoing>) {
         let mut inner = self.inner.lock();
-        let gate = inner.gate.as_mut().filter(|gate| !gate.is_open())?;
-        let (signal, wait) = oneshot::channel();
-        gate.hold(Box::new(HeldSignal(signal)));
-        drop(inner);
-        Some(self.signalled(wait))
+        let lost = inner.lost.is_some();
+        match inner.gate.as_mut().filter(|gate| !gate.is_open()) {
+            Some(gate) if !lost => return gate.hold(Box::new(HeldSend(outgoing))),
+            _ => drop(inner),
+        }
+        if !lost {
+            outgoing.leave();
+        }
     }
 
     fn commit(&self, record: RecordCommit, outbox: Vec<Box<dyn Outgoing>>) -> BoxFuture<'static, Result<(), Fault>> {

@@ -27,14 +27,15 @@ impl<G: Grain> Swept for Activation<G> {
         let options = &self.host.options;
         let stuck_after = self.host.core.options.stuck_after;
         let mut due: Vec<Weak<dyn Expire>> = Vec::new();
+        let mut held_back: Vec<Weak<dyn Expire>> = Vec::new();
         let mut stuck = Vec::new();
         let mut over_limit = None;
         let mut busy = None;
 
         let mut inner = self.inner.lock();
         let lost = inner.lost.is_some();
-        due.extend(inner.gate.iter().flat_map(|gate| gate.held()).filter_map(|held| held.expiry()));
-        let mut keep = !due.is_empty();
+        held_back.extend(inner.gate.iter().flat_map(|gate| gate.held()).filter_map(|held| held.expiry()));
+        let mut keep = !held_back.is_empty();
         if let Some(slow) = inner.slow_ref() {
             keep |= !slow.queue.is_empty();
             due.extend(slow.queue.iter().filter_map(|job| job.expire()));
@@ -64,9 +65,12 @@ impl<G: Grain> Swept for Activation<G> {
         drop(inner);
 
         let detail = busy.unwrap_or_else(|| "the call was queued".to_owned());
-        let fault = || Fault::not_executed(Cause::Timeout).of(&self.grain_id()).detailed(detail.clone());
+        let fault = |detail: &str| Fault::not_executed(Cause::Timeout).of(&self.grain_id()).detailed(detail);
         for waiting in due.iter().filter_map(Weak::upgrade) {
-            waiting.expire(now, &fault);
+            waiting.expire(now, &|| fault(&detail));
+        }
+        for waiting in held_back.iter().filter_map(Weak::upgrade) {
+            waiting.expire(now, &|| fault("it ran; its reply waits for the storage"));
         }
         let unwanted = self.inner.lock().gate.as_mut().map(|gate| gate.forget_unwanted());
         drop(unwanted); // outside the lock: results are the user's

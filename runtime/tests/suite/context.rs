@@ -6,7 +6,7 @@ use gristmill::grains::filter::{CallFilter, FilteredCall};
 use gristmill::grains::{Fault, TRACEPARENT};
 use gristmill::prelude::*;
 
-use crate::support::{Probe, assert_fault, soon};
+use crate::support::{Probe, assert_fault, others_run, soon, spawn};
 
 #[grain_interface]
 trait Relay {
@@ -176,6 +176,26 @@ async fn a_panic_of_a_filter_fails_the_call_and_nothing_else() {
     let relay: RelayRef = silo.grain("a");
     let fault = assert_fault!(relay.add(1).await, Cause::Panicked { .. }, true);
     assert!(fault.to_string().contains("relay/a.add") && fault.to_string().contains("no filter"), "{fault}");
+    assert_eq!(soon(relay.add(2)).await.unwrap(), 2);
+    assert_eq!(probe.lines(), ["add 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_an_outgoing_filter_is_its_callers_and_costs_a_send_alone() {
+    let setup: Setup = |silo, _| {
+        let filter = Filter(|call: &mut FilteredCall<'_>| {
+            let n = call.arguments::<relay_methods::Add>().map_or(0, |add| add.n);
+            if n == 1 { panic!("no filter for {n}") } else { Ok(true) }
+        });
+        silo.grain::<RelayGrain>().outgoing(filter)
+    };
+    let (silo, probe) = silo(setup).await;
+    let relay: RelayRef = silo.grain("a");
+    relay.add(1).send();
+    others_run().await;
+    assert_eq!(silo.metrics().lost_sends, 1);
+    let call = relay.clone();
+    assert!(spawn(async move { call.add(1).await }).await.unwrap_err().is_panic());
     assert_eq!(soon(relay.add(2)).await.unwrap(), 2);
     assert_eq!(probe.lines(), ["add 2"]);
 }

@@ -15,6 +15,7 @@ mod faults;
 mod kept;
 mod node;
 mod oneway;
+mod order;
 mod outages;
 mod panics;
 mod places;

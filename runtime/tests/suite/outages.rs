@@ -83,3 +83,40 @@ async fn a_thousand_uncommitted_turns_are_enough() {
     assert_eq!(refused, 100);
     assert_eq!(soon(rig.node("n").write(vec![])).await.unwrap().len(), 1_000, "and then it goes on");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_never_answers_is_down_and_is_asked_again() {
+    let rig = Rig::start().await;
+    for key in ["n", "m"] {
+        rig.node(key).write(vec![Do::Push(1)]).await.unwrap();
+    }
+    rig.hold();
+    let gated = rig.write("n", [Do::Push(2)]);
+    tokio::time::sleep(ms(1_500)).await;
+    assert!(rig.silo.metrics().storages[0].down);
+    assert_fault!(rig.node("m").write(vec![Do::Push(2)]).await, Cause::Storage { .. }, false);
+    tokio::time::sleep(ms(15_000)).await;
+    assert!(rig.silo.metrics().storages[0].retries > 0, "the first attempt is given up");
+    rig.heal();
+    assert_eq!(ended(gated).await.unwrap(), [1, 2]);
+    assert_eq!(soon(rig.node("m").write(vec![Do::Push(2)])).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_grain_is_not_ended_while_its_storage_is_away() {
+    let rig = Rig::start().await;
+    for key in ["n", "m"] {
+        rig.node(key).write(vec![Do::Push(1)]).await.unwrap();
+    }
+    rig.storage.faults().fail_all(When::Before);
+    let gated = rig.write("n", [Do::Push(2)]);
+    tokio::time::sleep(ms(1_500)).await;
+    rig.silo.collect_idle();
+    others_run().await;
+    assert_eq!(rig.node("m").list().timeout(ms(100)).await.unwrap(), [1]);
+    assert_eq!(rig.probe.count("m-"), 0);
+    rig.heal();
+    ended(gated).await.unwrap();
+    rig.silo.collect_idle();
+    rig.probe.saw("m-").await;
+}

@@ -179,6 +179,7 @@ mod old {
 
     fn migrate(old: Old<'_>) -> Result<String, BoxError> {
         match old.version() {
+            0 if old.decode::<u64>()? == 13 => panic!("no thirteen"),
             0 => Ok(format!("was {}", old.decode::<u64>()?)),
             other => Err(format!("unknown version {other}").into()),
         }
@@ -230,6 +231,20 @@ async fn an_older_record_is_migrated_and_a_newer_one_is_named_and_left_alone() {
     let _ = silo.stop().await;
     let (_silo, second) = saved(&storage, |silo| silo.grain::<old::Second>()).await;
     assert_eq!(second.get().await.unwrap(), "is 4", "nothing was overwritten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_migration_fails_the_activation_and_keeps_the_record() {
+    let storage = MemoryStorage::new();
+    let (silo, first) = saved(&storage, |silo| silo.grain::<old::First>()).await;
+    first.put(13).await.unwrap();
+    let _ = silo.stop().await;
+    let (silo, second) = saved(&storage, |silo| silo.grain::<old::Second>()).await;
+    let fault = assert_fault!(second.get().await, Cause::ActivationFailed { .. }, false);
+    assert!(fault.to_string().contains("no thirteen"), "{fault}");
+    let _ = silo.stop().await;
+    let (_silo, first) = saved(&storage, |silo| silo.grain::<old::First>()).await;
+    assert_eq!(first.get().await.unwrap(), "13");
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,6 +351,7 @@ async fn a_silo_does_not_start_on_what_cannot_be() {
 #[grain_interface]
 trait Tally {
     async fn add(&self, turns: u32) -> u64;
+    async fn spoil(&self);
 }
 
 /// Reentrant: its state is changed in closures.
@@ -357,6 +373,13 @@ impl Tally for TallyGrain {
             *sum
         })
     }
+
+    async fn spoil(&self) {
+        self.sum.update(|sum| {
+            *sum += 100;
+            panic!("spoilt");
+        })
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -376,4 +399,13 @@ async fn a_reentrant_grain_loses_no_update() {
     drop(silo); // without any ceremony: what was answered is stored
     let silo = Silo::builder().storage("default", storage).grain::<TallyGrain>().start().await.unwrap();
     assert_eq!(silo.grain::<TallyRef>("t").add(0).await.unwrap(), 4_002);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_inside_an_update_drops_the_half_done_change() {
+    let silo = Silo::builder().grain::<TallyGrain>().start().await.unwrap();
+    let tally: TallyRef = silo.grain("t");
+    assert_eq!(tally.add(0).await.unwrap(), 2);
+    assert_fault!(tally.spoil().await, Cause::Panicked { .. }, true);
+    assert_eq!(soon(tally.add(0)).await.unwrap(), 4);
 }

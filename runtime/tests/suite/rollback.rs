@@ -2,7 +2,7 @@
 
 use gristmill::SiloEvent;
 
-use crate::support::{Do, Rig, ended, note, others_run, soon};
+use crate::support::{Do, Rig, ended, ms, note, others_run, soon};
 
 /// The grains that were restored, until there are so many.
 async fn restored(rig: &mut Rig, many: usize) -> Vec<String> {
@@ -65,4 +65,19 @@ async fn a_commit_that_meets_a_store_behind_it_restores_it() {
         rig.probe.saw_times("sent", n as usize - 2).await;
     }
     assert_eq!(rig.probe.count("n+"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_store_is_not_asked_for_every_grain_at_once() {
+    let rig = Rig::start().await;
+    for n in 0..1_000 {
+        rig.node(&format!("n{n}")).write(vec![Do::Push(1)]).await.unwrap();
+    }
+    let before = rig.storage.faults().counts().opens;
+    rig.storage.faults().restore(&rig.storage.faults().snapshot());
+    others_run().await;
+    let at_once = rig.storage.faults().counts().opens - before;
+    assert!((1..=200).contains(&at_once), "{at_once}");
+    tokio::time::sleep(ms(1_000)).await;
+    assert_eq!(rig.storage.faults().counts().opens - before, 1_000);
 }

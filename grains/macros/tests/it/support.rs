@@ -90,8 +90,11 @@ impl AnyActivation for NoSilo {
         false
     }
     fn count_dirty_call(&self) {}
-    fn settled(&self) -> Option<BoxFuture<'static, Result<(), Fault>>> {
-        None
+    fn is_settled(&self) -> bool {
+        true
+    }
+    fn hold_back(&self, outgoing: Box<dyn Outgoing>) {
+        outgoing.leave();
     }
     fn commit(&self, _: RecordCommit, _: Vec<Box<dyn Outgoing>>) -> BoxFuture<'static, Result<(), Fault>> {
         unimplemented()
