@@ -15,7 +15,7 @@ use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::{Grain, GrainOptions, StorageError};
 use gristmill_storage::MemoryStorage;
 use tokio::sync::{Notify, broadcast};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::committer::{Committer, LANES};
 use crate::core::Core;
@@ -157,7 +157,7 @@ impl SiloBuilder {
         let handle = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         self.options.validate().map_err(StartError::Option)?;
         self.name_storages()?;
-        let (runs, floor) = self.begin_runs().await?;
+        let (runs, floor) = begin_runs(&self.storages, self.options.activation_timeout).await?;
         let core = self.assemble(handle, runs, floor)?;
         let services =
             Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
@@ -229,34 +229,39 @@ impl SiloBuilder {
             None => Ok(()),
         }
     }
+}
 
-    /// Begins a run in every storage. Also gives the floor of this silo's epochs: above those of earlier runs, mostly;
-    /// where it is not, an activation raises its epoch when its first open is refused.
-    async fn begin_runs(&self) -> Result<(Vec<u64>, u64), StartError> {
-        const EPOCHS_OF_A_RUN: u64 = 1 << 24;
-        let (mut runs, mut most) = (Vec::new(), 0);
-        for (name, storage) in &self.storages {
-            if name == keeper::STORAGE {
-                runs.push(runs[0]); // the first storage again
-                continue;
-            }
-            let failed = |error| StartError::Storage { name: name.clone(), error };
-            let deadline = deadline_after(self.options.activation_timeout);
-            loop {
-                match storage.run().await {
-                    Ok(_) => break,
-                    Err(error) if error.is_definite() || Instant::now() >= deadline => return Err(failed(error)),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                }
-            }
-            // Once only: a straggler of a lost attempt would later look like another silo's run.
-            let run = storage.begin_run(0).await.map_err(failed)?;
-            most = most.max(run);
-            runs.push(run);
+/// Begins a run in every storage. Also gives the floor of this silo's epochs: above those of earlier runs, mostly;
+/// where it is not, an activation raises its epoch when its first open is refused.
+async fn begin_runs(
+    storages: &[(String, Arc<dyn GrainStorage>)],
+    patience: Duration,
+) -> Result<(Vec<u64>, u64), StartError> {
+    const EPOCHS_OF_A_RUN: u64 = 1 << 24;
+    let (mut runs, mut most) = (Vec::new(), 0);
+    for (name, storage) in storages {
+        if name == keeper::STORAGE {
+            runs.push(runs[0]); // the first storage again
+            continue;
         }
-        // Half of the range is left to grow in; a storage that has seen more refuses the first open, and heals it.
-        Ok((runs, most.saturating_mul(EPOCHS_OF_A_RUN).min(MAX_COUNTER / 2)))
+        let failed = |error| StartError::Storage { name: name.clone(), error };
+        let silent = |_| Err(StorageError::unavailable(format_args!("no answer within {patience:?}")));
+        let deadline = deadline_after(patience);
+        loop {
+            match timeout_at(deadline, storage.run()).await.unwrap_or_else(silent) {
+                Ok(_) => break,
+                Err(error) if error.is_definite() || Instant::now() >= deadline => return Err(failed(error)),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+        // Once only: a straggler of a lost attempt would later look like another silo's run.
+        let begun = tokio::time::timeout(patience, storage.begin_run(0)).await;
+        let run = begun.unwrap_or_else(silent).map_err(failed)?;
+        most = most.max(run);
+        runs.push(run);
     }
+    // Half of the range is left to grow in; a storage that has seen more refuses the first open, and heals it.
+    Ok((runs, most.saturating_mul(EPOCHS_OF_A_RUN).min(MAX_COUNTER / 2)))
 }
 
 /// How a silo hosts a grain type.

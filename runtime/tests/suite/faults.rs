@@ -197,8 +197,11 @@ async fn a_storage_that_is_down_at_the_start_is_named_and_a_later_start_finds_it
         assert!(matches!(refused, StartError::Storage { ref name, .. } if name == "default"), "{refused:?}");
         assert!(refused.to_string().contains("injected"), "{refused}");
     }
+    storage.faults().hold(When::Before); // it takes requests, and never answers
+    let refused = soon(start()).await.unwrap_err();
+    assert!(refused.to_string().contains("no answer"), "{refused}");
     storage.faults().heal();
-    let silo = start().await.unwrap();
+    let silo = crate::support::spawn(start()).await.unwrap().unwrap(); // on any task
     assert_eq!(silo.grain::<NodeRef>("n").write(vec![Do::Push(2)]).await.unwrap(), [1, 2]);
 }
 

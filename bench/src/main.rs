@@ -1,0 +1,31 @@
+//! Gristmill side by side with its peers and with the limits.
+//!
+//! Every figure is one of a run in which the contenders take turns, round after round, on the same machine: compare them
+//! with each other, not with another machine's. The medians of the rounds are shown, the losers' too.
+
+mod args;
+mod contenders;
+mod local;
+mod machine;
+mod report;
+mod rounds;
+
+use std::process::ExitCode;
+
+use crate::args::{Args, Name};
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("{wrong}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let report = report::Report::new(args.json);
+    report.head(&machine::describe(args.quick));
+    match args.name {
+        Name::Local => local::run(&args, &report),
+    }
+    ExitCode::SUCCESS
+}
