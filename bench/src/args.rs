@@ -9,7 +9,8 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
 
   --json    one line of JSON a scenario
   --quick   short rounds: to see that it works, not for figures
-  --only    only scenarios with TEXT in their name";
+  --only    only scenarios with TEXT in their name
+  --alone   only Gristmill, to be profiled";
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,22 +24,24 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     pub(crate) quick: bool,
     pub(crate) only: Option<String>,
+    pub(crate) alone: bool,
 }
 
 impl Args {
     pub(crate) fn parse(given: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut name, mut json, mut quick, mut only) = (None, false, false, None);
+        let (mut name, mut json, mut quick, mut only, mut alone) = (None, false, false, None, false);
         let mut given = given;
         while let Some(argument) = given.next() {
             match argument.as_str() {
                 "--json" => json = true,
                 "--quick" => quick = true,
+                "--alone" => alone = true,
                 "--only" => only = Some(given.next().ok_or("--only needs a text")?),
                 "local" => name = Some(Name::Local),
                 other => return Err(format!("what is {other:?}?")),
             }
         }
-        Ok(Self { name: name.ok_or("what shall be measured?")?, json, quick, only })
+        Ok(Self { name: name.ok_or("what shall be measured?")?, json, quick, only, alone })
     }
 
     pub(crate) fn wants(&self, scenario: &str) -> bool {

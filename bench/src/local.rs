@@ -113,12 +113,12 @@ impl<C: Contender> Run for Stage<C> {
 
 pub(crate) fn run(args: &Args, report: &Report) {
     for scenario in SCENARIOS.iter().filter(|scenario| args.wants(scenario.name)) {
-        let mut contenders = [
-            Stage::<Gristmill>::boxed(scenario),
-            Stage::<Ractor>::boxed(scenario),
-            Stage::<Kameo>::boxed(scenario),
-            Stage::<Channel>::boxed(scenario),
-        ];
+        let mut contenders = vec![Stage::<Gristmill>::boxed(scenario)];
+        if !args.alone {
+            contenders.push(Stage::<Ractor>::boxed(scenario));
+            contenders.push(Stage::<Kameo>::boxed(scenario));
+            contenders.push(Stage::<Channel>::boxed(scenario));
+        }
         let measured = rounds::measure(args, &mut contenders);
         let figures = measured.into_iter().map(|measured| Figure {
             name: measured.name,

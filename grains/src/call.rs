@@ -29,6 +29,12 @@ const MAX_NESTING: usize = 8;
 pub struct Call<'a, M: Method> {
     target: CallTarget<'a, M>,
     arguments: M,
+    more: Option<Box<More>>,
+}
+
+/// What few calls say.
+#[derive(Default)]
+struct More {
     timeout: Option<Duration>,
     request: RequestContext,
 }
@@ -49,19 +55,20 @@ impl<M: Method> CallTarget<'_, M> {
 
 impl<'a, M: Method> Call<'a, M> {
     pub(crate) fn new(grain: &'a GrainRef<M::Interface>, arguments: M) -> Self {
-        Self { target: CallTarget::Borrowed(grain), arguments, timeout: None, request: RequestContext::default() }
+        Self { target: CallTarget::Borrowed(grain), arguments, more: None }
     }
 
     /// Fails with [`Cause::Timeout`] if there is no answer within `timeout` of the first poll. Without it, the silo's
     /// default applies (30 s, checked every 100 ms), or what is left of the timeout of the turn that makes the call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.more.get_or_insert_default().timeout = Some(timeout);
         self
     }
 
     /// A value that travels with the call and the calls made for it.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.request = self.request.with(key, value);
+        let more = self.more.get_or_insert_default();
+        more.request = std::mem::take(&mut more.request).with(key, value);
         self
     }
 
@@ -87,8 +94,8 @@ impl<'a, M: Method> Call<'a, M> {
     pub fn try_send(self) -> Result<(), Fault> {
         let grain = self.target.get();
         let Some(binding) = grain.binding() else { return Err(unbound::<M>(grain.key())) };
-        let deadline = self.timeout.map(deadline_after);
-        let (options, lost) = options(self.request, deadline, false);
+        let More { timeout, request } = self.more.map(|more| *more).unwrap_or_default();
+        let (options, lost) = options(request, timeout.map(deadline_after), false);
         if let Some(fault) = lost {
             return Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME));
         }
@@ -109,25 +116,21 @@ impl<'a, M: Method> IntoFuture for Call<'a, M> {
     type IntoFuture = CallFuture<'a, M>;
 
     fn into_future(self) -> CallFuture<'a, M> {
-        CallFuture {
-            target: self.target,
-            timeout: self.timeout,
-            state: State::Start(self.arguments, self.request),
-            sleep: None,
-        }
+        CallFuture { target: self.target, state: State::Start(Some(self.arguments)), more: self.more, sleep: None }
     }
 }
 
 /// The future of an awaited call. See [`Call`] for what dropping it does.
 pub struct CallFuture<'a, M: Method> {
     target: CallTarget<'a, M>,
-    timeout: Option<Duration>,
     state: State<M>,
+    more: Option<Box<More>>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 enum State<M: Method> {
-    Start(M, RequestContext),
+    /// Its arguments, until the first poll.
+    Start(Option<M>),
     Waiting(Arc<CallCell<M>>),
     /// Through filters, or in the caller's gate; and whether it has been sent off since.
     Detour(BoxFuture<'static, Outcome<M>>, Arc<AtomicBool>),
@@ -138,7 +141,7 @@ enum State<M: Method> {
 impl<M: Method> Unpin for CallFuture<'_, M> {}
 
 impl<M: Method> CallFuture<'_, M> {
-    fn begin(&mut self, arguments: M, request: RequestContext, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+    fn begin(&mut self, arguments: M, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
         let grain = self.target.get();
         let looked_up;
         let binding = match grain.bound_to() {
@@ -151,16 +154,21 @@ impl<M: Method> CallFuture<'_, M> {
                 None => return Poll::Ready(Err(unbound::<M>(grain.key()).into())),
             },
         };
-        let deadline = self.timeout.map(deadline_after);
+        let More { timeout, request } = self.more.take().map(|more| *more).unwrap_or_default();
+        let deadline = timeout.map(deadline_after);
         // On a thread without a runtime there is no timer; the silo's sweeper ends the call, to 100 ms.
         if let Some(at) = deadline.filter(|_| Handle::try_current().is_ok()) {
             self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
         }
-        let (mut options, lost) = options(request, deadline, true);
+        let depth = turn::depth();
+        let (mut options, lost) = match depth {
+            0 => (CallOptions { deadline, request, ..CallOptions::default() }, None),
+            _ => options(request, deadline, true),
+        };
         if let Some(fault) = lost {
             return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
         }
-        let held = !earlier_turns_are_durable();
+        let held = depth > 0 && !earlier_turns_are_durable();
         if held || !binding.outgoing.is_empty() {
             let (call, sent) = Outbound::<M>::new(binding.clone(), grain.key().clone(), arguments, options);
             let future: BoxFuture<'static, _> = match binding.outgoing.is_empty() {
@@ -170,11 +178,11 @@ impl<M: Method> CallFuture<'_, M> {
             self.state = State::Detour(future, sent);
             return self.proceed(cx);
         }
-        options.inline = may_inline(cx);
+        options.inline = may_inline(cx, depth);
         let Some(method) = binding.method::<M>() else {
             return Poll::Ready(Err(unknown::<M>(binding, grain.key()).into()));
         };
-        match method.start(grain.key(), arguments, options) {
+        match method.start(grain.key(), arguments, &options) {
             Start::Ready(outcome) => Poll::Ready(outcome),
             Start::Wait(cell) => {
                 self.state = State::Waiting(cell);
@@ -187,7 +195,7 @@ impl<M: Method> CallFuture<'_, M> {
         let polled = match &mut self.state {
             State::Waiting(cell) => cell.poll(cx),
             State::Detour(future, _) => future.as_mut().poll(cx),
-            State::Start(..) | State::Over => {
+            State::Start(_) | State::Over => {
                 Poll::Ready(Err(Fault::maybe_executed_with(Cause::Cancelled).in_method(M::NAME).into()))
             }
         };
@@ -209,7 +217,7 @@ impl<M: Method> CallFuture<'_, M> {
     /// Gives the call up; says whether it may have begun.
     fn give_up(&mut self) -> bool {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Start(..) | State::Over => false,
+            State::Start(_) | State::Over => false,
             State::Waiting(cell) => cell.abandon(),
             State::Detour(_, sent) => sent.load(Ordering::Relaxed),
         }
@@ -220,13 +228,12 @@ impl<M: Method> Future for CallFuture<'_, M> {
     type Output = Outcome<M>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Start(arguments, request) => self.begin(arguments, request, cx),
-            waiting => {
-                self.state = waiting;
-                self.proceed(cx)
-            }
+        if let State::Start(arguments) = &mut self.state
+            && let Some(arguments) = arguments.take()
+        {
+            return self.begin(arguments, cx);
         }
+        self.proceed(cx)
     }
 }
 
@@ -281,8 +288,8 @@ fn earlier_turns_are_durable() -> bool {
 
 /// Polls the turn here only while the stack is shallow and this task has not done its share: once its cooperative budget
 /// is spent, turns get tasks of their own, so that a `join_all` over many grains uses every core.
-fn may_inline(cx: &mut Context<'_>) -> bool {
-    match turn::depth() {
+fn may_inline(cx: &mut Context<'_>, depth: usize) -> bool {
+    match depth {
         0 => match tokio::task::coop::has_budget_remaining() {
             true => match tokio::task::coop::poll_proceed(cx) {
                 Poll::Ready(unit) => {
@@ -329,7 +336,7 @@ impl<M: Method> Outbound<M> {
             return Begun::Over(Err(unknown::<M>(&self.binding, &self.key).into()));
         };
         self.sent.store(true, Ordering::Relaxed);
-        match method.start(&self.key, self.arguments, self.options) {
+        match method.start(&self.key, self.arguments, &self.options) {
             Start::Ready(outcome) => Begun::Over(outcome),
             Start::Wait(cell) => Begun::Under(Waiting(cell)),
         }
@@ -438,7 +445,7 @@ impl<M: Method> OneWay<M> {
     fn post(self) -> Result<(), Fault> {
         let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.binding, &self.key)) };
         if self.binding.outgoing.is_empty() {
-            return method.post(&self.key, self.arguments, self.options);
+            return method.post(&self.key, self.arguments, &self.options);
         }
         let runtime = self.binding.runtime.clone();
         runtime.spawn(Box::pin(self.post_filtered()));
@@ -489,7 +496,7 @@ struct Posting<'a, M: Method> {
 impl<M: Method> Target<M> for Posting<'_, M> {
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         let posted = match self.binding.method::<M>() {
-            Some(method) => method.post(self.key, arguments, self.options.clone()),
+            Some(method) => method.post(self.key, arguments, self.options),
             None => Err(unknown::<M>(self.binding, self.key)),
         };
         let outcome = posted.and(Err(Fault::maybe_executed_with(Cause::Cancelled)));

@@ -44,9 +44,9 @@ pub enum Start<M: Method> {
 /// One method of a grain type hosted here.
 pub trait LocalCall<M: Method>: Send + Sync + 'static {
     /// Starts an awaited call.
-    fn start(&self, key: &KeyOf<M>, args: M, options: CallOptions) -> Start<M>;
+    fn start(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Start<M>;
     /// Accepts a one-way call; its body runs later.
-    fn post(&self, key: &KeyOf<M>, args: M, options: CallOptions) -> Result<(), Fault>;
+    fn post(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Result<(), Fault>;
 }
 
 /// How the methods of one interface are reached: made once per silo and interface, shared by every reference.

@@ -137,30 +137,60 @@ crate::sync::thread_local! {
     static STACK: RefCell<Vec<Frame>> = RefCell::new(Vec::new());
 }
 
+#[inline]
 fn stack<R>(f: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
     STACK.with(|stack| f(&mut stack.borrow_mut()))
 }
 
-/// Polls `f` inside `frame`; gives the frame back, with what the turn left in it.
-///
-/// `f` must not unwind (the runtime catches panics inside it): a frame left behind would claim later calls.
-pub fn within<R>(mut frame: Frame, f: impl FnOnce() -> R) -> (Frame, R) {
+/// Enters a turn, to poll it. What follows must not unwind (the runtime catches panics inside) and must end with
+/// [`leave`] or [`end`]: a frame left behind would claim later calls.
+#[inline]
+pub fn enter(mut frame: Frame) {
     frame.inlined = 0;
     stack(|stack| stack.push(frame));
-    let result = f();
-    let frame = stack(Vec::pop);
-    match frame {
-        Some(frame) => (frame, result),
-        None => unreachable!("every push above is matched by the pop above"),
+}
+
+/// Leaves a turn that is not over: its frame, with what the turn has left in it so far.
+#[inline]
+pub fn leave() -> Frame {
+    match stack(Vec::pop) {
+        Some(frame) => frame,
+        None => unreachable!("every turn that is left was entered"),
+    }
+}
+
+/// What counts of a turn's frame at its end.
+pub struct Left {
+    /// Its activation.
+    pub activation: Arc<dyn AnyActivation>,
+    /// Did it call `ctx.abort()`?
+    pub aborted: bool,
+    /// What few turns have.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// Leaves a turn that is over.
+#[inline]
+pub fn end() -> Left {
+    // Taken apart in its place: a copy of a whole frame costs as much as a lock.
+    let left = stack(|stack| {
+        let Frame { activation, aborted, extra, .. } = stack.pop()?;
+        Some(Left { activation, aborted, extra })
+    });
+    match left {
+        Some(left) => left,
+        None => unreachable!("every turn that ends was entered"),
     }
 }
 
 /// Looks at the turn being polled.
+#[inline]
 pub fn with_current<R>(f: impl FnOnce(Option<&mut Frame>) -> R) -> R {
     stack(|stack| f(stack.last_mut()))
 }
 
 /// How many turns are being polled on this thread, one within the other.
+#[inline]
 pub fn depth() -> usize {
     stack(|stack| stack.len())
 }

@@ -205,7 +205,7 @@ impl SiloBuilder {
             enter(&core, grain(&core, &self.incoming)?)?;
         }
         for storage in &core.storages {
-            tracing::info!(storage = storage.name, durability = %storage.storage.durability(), "storage");
+            tracing::info!(storage = storage.name, durability = %storage.storage().durability(), "storage");
         }
         Ok(core)
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use gristmill_grains::StorageError;
-use gristmill_grains::storage::{Commit, GrainStorage, MAX_BATCH};
+use async_trait::async_trait;
+use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, MAX_BATCH, Opened};
 use gristmill_grains::sync::Mutex;
-use tokio::sync::Notify;
+use gristmill_grains::{GrainId, StorageError};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -50,7 +51,7 @@ struct Queue {
 /// One storage of a silo, and the commits on their way to it.
 pub(crate) struct Committer {
     pub(crate) name: String,
-    pub(crate) storage: Arc<dyn GrainStorage>,
+    storage: Mutex<Arc<dyn GrainStorage>>,
     queue: Mutex<Queue>,
     wake: Notify,
     down: AtomicBool,
@@ -64,7 +65,7 @@ impl Committer {
     pub(crate) fn new(name: String, storage: Arc<dyn GrainStorage>) -> Self {
         Self {
             name,
-            storage,
+            storage: Mutex::new(storage),
             queue: Mutex::default(),
             wake: Notify::new(),
             down: AtomicBool::new(false),
@@ -73,6 +74,11 @@ impl Committer {
             batches: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         }
+    }
+
+    /// The adapter.
+    pub(crate) fn storage(&self) -> Arc<dyn GrainStorage> {
+        self.storage.lock().clone()
     }
 
     /// Hands a commit over. Its answer comes to `owner`, after as many re-sends as it takes.
@@ -86,8 +92,10 @@ impl Committer {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// Forgets what is unsettled: the silo is over.
+    /// Forgets what is unsettled and lets the adapter go: the silo is over.
     pub(crate) fn clear(&self) {
+        let storage = std::mem::replace(&mut *self.storage.lock(), Arc::new(Closed));
+        drop(storage); // outside the lock
         let cleared = std::mem::take(&mut *self.queue.lock());
         drop(cleared); // outside the lock: it holds activations
     }
@@ -129,7 +137,7 @@ impl Committer {
             None if self.is_down() => {
                 if tokio::time::timeout(LAST_RETRY, woken).await.is_err() {
                     let sent = Instant::now();
-                    let answer = self.answered(self.storage.run()).await;
+                    let answer = self.answered(self.storage().run()).await;
                     self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
                 }
             }
@@ -184,7 +192,8 @@ impl Committer {
 
     /// The storage's answers. While it is silent it counts as down, and after a while it is given up.
     async fn commit(&self, commits: &[Commit], sent: Instant) -> Result<Vec<Result<(), StorageError>>, StorageError> {
-        let mut commit = self.storage.commit(commits);
+        let storage = self.storage();
+        let mut commit = storage.commit(commits);
         match tokio::time::timeout(DOWN_AFTER, &mut commit).await {
             Ok(answers) => Ok(answers),
             Err(_) => {
@@ -225,6 +234,40 @@ impl Committer {
 
 fn silent(time: Duration) -> StorageError {
     StorageError::unavailable(format_args!("no answer for {time:?}"))
+}
+
+/// What is left of an adapter when its silo is over.
+struct Closed;
+
+fn closed<T>() -> Result<T, StorageError> {
+    Err(StorageError::unavailable("the silo has stopped"))
+}
+
+#[async_trait]
+impl GrainStorage for Closed {
+    fn durability(&self) -> Durability {
+        Durability::Memory
+    }
+
+    async fn open(&self, _: &GrainId, _: Fence) -> Result<Opened, StorageError> {
+        closed()
+    }
+
+    async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
+        batch.iter().map(|_| closed()).collect()
+    }
+
+    async fn begin_run(&self, _: u64) -> Result<u64, StorageError> {
+        closed()
+    }
+
+    async fn run(&self) -> Result<u64, StorageError> {
+        closed()
+    }
+
+    fn restarts(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 }
 
 struct Unsettled<'a> {

@@ -154,7 +154,7 @@ impl Core {
     /// Does a later silo run on this storage? Then this one serves no more, and must not take grains back from it.
     pub(crate) async fn superseded(&self, storage: usize) -> Result<Option<Fault>, StorageError> {
         let committer = &self.storages[storage];
-        if committer.answered(committer.storage.run()).await? <= self.runs[storage] {
+        if committer.answered(committer.storage().run()).await? <= self.runs[storage] {
             return Ok(None);
         }
         let name = committer.name.clone();

@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::committer::Committer;
 use crate::core::Core;
 use crate::metrics::{GrainMetrics, TypeMetrics};
+use crate::routes;
 use crate::workers::Workers;
 
 /// A grain type in a silo.
@@ -118,25 +119,35 @@ impl<G: Grain> TypeHost<G> {
     }
 
     /// The activation of `key`; makes one if there is none. Of stateless workers, one that is not in `tried`.
+    #[inline]
     pub(crate) fn route(
         self: &Arc<Self>,
         key: &G::Key,
         options: &CallOptions,
+        inline: bool,
         tried: &[ActivationId],
     ) -> Result<Arc<Activation<G>>, Fault> {
         self.core.admits(options)?;
         if let Some(workers) = &self.workers {
             key.validate()?;
-            return Ok(workers.route(self, key, options, tried));
+            return Ok(workers.route(self, key, inline, tried));
         }
         let hash = self.catalog.hash(key);
+        if let Some(known) = routes::take(self, hash, key) {
+            return Ok(known);
+        }
         if let Some(found) = self.catalog.get(hash, key)
             && found.failed_and_over().is_none()
         {
             return Ok(found);
         }
         key.validate()?;
-        Ok(self.make(hash, key, options.inline))
+        Ok(self.make(hash, key, inline))
+    }
+
+    /// Has a grain one activation, which threads may remember?
+    pub(crate) fn has_routes(&self) -> bool {
+        self.workers.is_none()
     }
 
     /// Is there another worker than those in `tried`?

@@ -24,6 +24,7 @@ mod metrics;
 mod monitor;
 mod options;
 mod pace;
+mod routes;
 mod services;
 mod silo;
 mod sweeper;

@@ -8,7 +8,7 @@ use crate::pace::Pace;
 
 /// Has every live activation compare itself with the storage when its serving process changed.
 pub(crate) async fn run(core: Arc<Core>, storage: usize) {
-    let mut restarts = core.storages[storage].storage.restarts();
+    let mut restarts = core.storages[storage].storage().restarts();
     loop {
         if restarts.changed().await.is_err() {
             return std::future::pending().await; // this storage never restarts

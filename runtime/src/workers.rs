@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gristmill_grains::port::CallOptions;
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{ActivationId, Grain, GrainKey};
 
@@ -30,7 +29,7 @@ impl<G: Grain> Workers<G> {
         &self,
         host: &Arc<TypeHost<G>>,
         key: &G::Key,
-        options: &CallOptions,
+        inline: bool,
         tried: &[ActivationId],
     ) -> Arc<Activation<G>> {
         let mut by_key = self.by_key.lock();
@@ -47,7 +46,7 @@ impl<G: Grain> Workers<G> {
                 let made = Activation::new(host, key.clone(), 0);
                 workers.push(made.clone());
                 drop(by_key);
-                made.activate(options.inline);
+                made.activate(inline);
                 made
             }
         }

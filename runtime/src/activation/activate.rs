@@ -10,6 +10,7 @@ use gristmill_cluster::DirectoryError;
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::state::{Loader, StoredRecords};
 use gristmill_grains::storage::{Fence, Opened};
+use gristmill_grains::turn::Left;
 use gristmill_grains::{Access, BuildContext, Cause, Fault, Grain, GrainContext, StorageError, reference};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -28,7 +29,7 @@ const FAILED_LAST: Duration = Duration::from_secs(5);
 impl<G: Grain> Activation<G> {
     /// Begins; `here`: on this task as far as it goes without waiting.
     pub(crate) fn activate(self: &Arc<Self>, here: bool) {
-        let mut frame = self.bare_frame("on_activate", Access::Exclusive);
+        let mut frame = self.clone().bare_frame("on_activate", Access::Exclusive);
         frame.turn = next_turn_id();
         {
             let mut inner = self.inner.lock();
@@ -116,7 +117,8 @@ impl<G: Grain> Activation<G> {
             let sent = Instant::now();
             let span = tracing::debug_span!("open", storage = committer.name, grain = %self.grain_id());
             let grain = self.grain_id();
-            let open = committer.storage.open(&grain, fence).instrument(span);
+            let adapter = committer.storage();
+            let open = adapter.open(&grain, fence).instrument(span);
             let answer = tokio::time::timeout_at(deadline, open).await;
             let answer = answer.unwrap_or_else(|_| Err(StorageError::unavailable("no answer in time")));
             let error = match answer {
@@ -141,10 +143,11 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    fn activated(self: &Arc<Self>, (result, mut frame): Ended<Result<Arc<G>, Fault>>) {
+    fn activated(self: &Arc<Self>, ended: Ended<Result<Arc<G>, Fault>>) {
+        let Ended { result, left: Left { aborted, extra, .. }, .. } = ended;
         let failed = |reason: String| Fault::not_executed(Cause::ActivationFailed { reason });
         let grain = match result {
-            Ok(Ok(grain)) if !frame.aborted => grain,
+            Ok(Ok(grain)) if !aborted => grain,
             Ok(Ok(grain)) => {
                 discard(grain);
                 return self.fail_activation(failed("on_activate aborted".to_owned()));
@@ -159,7 +162,7 @@ impl<G: Grain> Activation<G> {
                 return self.fail_activation(fault);
             }
         };
-        let mut outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
+        let mut outbox = extra.map(|extra| extra.outbox).unwrap_or_default();
         if self.host.slots.is_empty() && !self.mute.load(Ordering::Acquire) {
             outbox.drain(..).for_each(|send| send.leave()); // before the first call's
         }

@@ -1,11 +1,8 @@
 //! Calls as turns.
 
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::cell::CallCell;
@@ -17,9 +14,10 @@ use tokio::time::Instant;
 use super::Activation;
 use super::bodies::CallBody;
 use super::mailbox::{Admit, Admitted, Expire, Job};
-use super::turn::{Outcome as Ended, Sink, TurnRun, held, next_turn_id};
+use super::turn::{Outcome as Ended, Sink, TurnRun, held, next_turn_id, turn_span};
 use crate::graph::{Queued, WaitId};
 use crate::host::TypeHost;
+use crate::routes;
 
 /// One method of a hosted grain type, as references reach it.
 pub(crate) struct Endpoint<G: Grain, B> {
@@ -39,8 +37,8 @@ where
     M: Method<Interface: gristmill_grains::Interface<Key = G::Key>>,
     B: CallBody<G, M>,
 {
-    fn start(&self, key: &KeyOf<M>, mut arguments: M, mut options: CallOptions) -> Start<M> {
-        options.inline &= self.host.options.inline && self.host.core.is_current();
+    fn start(&self, key: &KeyOf<M>, mut arguments: M, options: &CallOptions) -> Start<M> {
+        let inline = options.inline && self.host.options.inline && self.host.core.is_current();
         let mut tried = Vec::new();
         // One that was inherited may be over; only a stated deadline costs a look at the clock.
         let expired = options.deadline.is_some_and(|deadline| deadline <= Instant::now());
@@ -48,16 +46,17 @@ where
             if expired {
                 break Fault::not_executed(Cause::Timeout).detailed("its deadline had passed before it was made");
             }
-            let activation = match self.host.route(key, &options, &tried) {
+            let activation = match self.host.route(key, options, inline, &tried) {
                 Ok(activation) => activation,
                 Err(fault) => break fault,
             };
-            match activation.start::<M, B>(arguments, &options) {
+            let id = activation.id;
+            match activation.start::<M, B>(arguments, options, inline) {
                 Ok(start) => return start,
                 Err(NotStarted::Gone(again)) => arguments = again,
                 Err(NotStarted::Deadlock(again, fault)) => {
                     // Any of several workers would do: it is one only if all of them lead back.
-                    tried.push(activation.id);
+                    tried.push(id);
                     if !self.host.may_route_past(key, &tried) {
                         self.host.metrics.deadlocks.fetch_add(1, Ordering::Relaxed);
                         break fault;
@@ -70,9 +69,9 @@ where
         Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()))
     }
 
-    fn post(&self, key: &KeyOf<M>, arguments: M, options: CallOptions) -> Result<(), Fault> {
-        let options = CallOptions { awaited: false, inline: false, ..options };
-        match LocalCall::<M>::start(self, key, arguments, options) {
+    fn post(&self, key: &KeyOf<M>, arguments: M, options: &CallOptions) -> Result<(), Fault> {
+        let options = CallOptions { awaited: false, inline: false, ..options.clone() };
+        match LocalCall::<M>::start(self, key, arguments, &options) {
             // Refused at once; a posted call cannot have ended otherwise.
             Start::Ready(Err(CallError::Fault(fault))) => Err(fault),
             Start::Ready(_) | Start::Wait(_) => Ok(()),
@@ -90,62 +89,79 @@ enum NotStarted<M> {
 }
 
 impl<G: Grain> Activation<G> {
-    fn start<M, B>(self: &Arc<Self>, arguments: M, options: &CallOptions) -> Result<Start<M>, NotStarted<M>>
+    #[inline]
+    fn start<M, B>(
+        self: Arc<Self>,
+        arguments: M,
+        options: &CallOptions,
+        inline: bool,
+    ) -> Result<Start<M>, NotStarted<M>>
     where
         M: Method,
         B: CallBody<G, M>,
     {
-        if options.inline {
+        if inline {
             let turn = next_turn_id();
-            match self.try_admit(B::ACCESS, turn) {
+            let admit =
+                if options.awaited { self.try_admit(B::ACCESS, turn) } else { self.admit_soon(B::ACCESS, turn) };
+            match admit {
                 Admit::Run(admitted) => return Ok(self.run_here::<M, B>(admitted, arguments, options)),
                 Admit::Refuse(fault) => return Err(NotStarted::Refused(fault)),
                 Admit::Gone => return Err(NotStarted::Gone(arguments)),
-                Admit::Wait => {}
+                Admit::Wait | Admit::Soon => {}
             }
         }
-        self.queue::<M, B>(arguments, options)
+        let started = self.queue::<M, B>(arguments, options);
+        if started.is_ok() {
+            routes::put(self);
+        }
+        started
     }
 
     /// Polls the turn on the caller's task; most are over then.
-    fn run_here<M, B>(self: &Arc<Self>, admitted: Admitted<G>, arguments: M, options: &CallOptions) -> Start<M>
+    #[inline]
+    fn run_here<M, B>(self: Arc<Self>, admitted: Admitted<G>, arguments: M, options: &CallOptions) -> Start<M>
     where
         M: Method,
         B: CallBody<G, M>,
     {
+        let Admitted { grain, turn, on_uncommitted } = admitted;
         let body = B::new(arguments, &self.host, &self.key, &options.request);
+        let span = turn_span(&*self, M::NAME, Some(&options.request));
         let mut frame = self.frame(M::NAME, B::ACCESS, options);
-        frame.turn = admitted.turn;
-        frame.on_uncommitted = admitted.on_uncommitted;
+        frame.turn = turn;
+        frame.on_uncommitted = on_uncommitted;
         frame.nested = options.awaited;
-        let mut run = TurnRun::new(frame, body.run(admitted.grain));
-        match Pin::new(&mut run).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ended) => {
+        match TurnRun::start(frame, span, body.run(grain)) {
+            Ok(ended) => {
                 let mut cell = None;
-                let (outcome, work) = self.finish(ended, B::ACCESS, |out| {
-                    let waiting = Arc::new(CallCell::running(None, self.deadline(options)));
+                let finished = Self::finish(ended, B::ACCESS, |me, out| {
+                    let waiting = Arc::new(CallCell::running(None, me.deadline(options)));
                     cell = Some(waiting.clone());
-                    held(Reply::new(waiting, self), out)
+                    held(Reply::new(waiting, me), out)
                 });
-                match work {
+                let me = finished.activation;
+                match finished.work {
                     // Others' turns only from the bottom of the stack, so that they do not pile up on it.
-                    true if turn::depth() == 0 => self.pump(),
-                    true => self.pump_later(),
+                    true if turn::depth() == 0 => me.pump(),
+                    true => me.pump_later(),
                     false => {}
                 }
-                match (outcome, cell) {
+                let start = match (finished.outcome, cell) {
                     (Ended::Now(Ok(outcome)), _) => Start::Ready(outcome),
-                    (Ended::Now(Err(fault)), _) => Start::Ready(Err(self.name::<M>(fault).into())),
+                    (Ended::Now(Err(fault)), _) => Start::Ready(Err(me.name::<M>(fault).into())),
                     (Ended::Held, Some(cell)) => Start::Wait(cell),
                     (Ended::Held, None) => unreachable!("a held result has its cell"),
-                }
+                };
+                routes::put(me);
+                start
             }
-            Poll::Pending => {
-                let cell = Arc::new(CallCell::running(None, self.deadline(options)));
-                let node = run.detach();
-                cell.set_node(node);
+            Err(mut run) => {
+                let (me, node) = (Self::of(run.activation()), run.detach());
+                let cell = Arc::new(CallCell::running(Some(node), me.deadline(options)));
                 let caller = cell_expiry(&cell);
-                self.continue_turn::<B, _>(run, Reply::new(cell.clone(), self), Some(caller));
+                Self::continue_turn::<B, _>(run, Reply::new(cell.clone(), &me), Some(caller));
+                routes::put(me);
                 Start::Wait(cell)
             }
         }
@@ -192,7 +208,8 @@ impl<G: Grain> Activation<G> {
     }
 
     /// The frame of a turn for this call; its turn id is filled in when it is admitted.
-    pub(super) fn frame(self: &Arc<Self>, method: &'static str, access: Access, options: &CallOptions) -> Frame {
+    #[inline]
+    pub(super) fn frame(self: Arc<Self>, method: &'static str, access: Access, options: &CallOptions) -> Frame {
         let mut frame = self.bare_frame(method, access);
         if !options.request.is_empty() || options.deadline.is_some() {
             let extra = frame.extra();
@@ -202,9 +219,10 @@ impl<G: Grain> Activation<G> {
         frame
     }
 
-    pub(super) fn bare_frame(self: &Arc<Self>, method: &'static str, access: Access) -> Frame {
+    #[inline]
+    pub(super) fn bare_frame(self: Arc<Self>, method: &'static str, access: Access) -> Frame {
         Frame {
-            activation: self.clone(),
+            activation: self,
             turn: 0,
             method,
             access,
@@ -345,13 +363,13 @@ where
             return activation.not_run(B::ACCESS, admitted);
         };
         let body = B::new(arguments, &activation.host, &activation.key, &self.options.request);
-        let mut frame = activation.frame(M::NAME, B::ACCESS, &self.options);
+        let mut frame = activation.clone().frame(M::NAME, B::ACCESS, &self.options);
         if self.caller.is_some() {
             frame.extra().parent = self.caller.take();
         }
         let caller = cell_expiry(&self.cell);
         let reply = Reply::new(self.cell.clone(), activation);
-        activation.run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
+        Activation::run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
             if let Some(cell) = &reply.cell {
                 cell.set_node(frame.detach());
             }

@@ -195,7 +195,7 @@ impl<G: Grain> Activation<G> {
             };
             let sent = Instant::now();
             let grain = self.grain_id();
-            let opened = match committer.answered(committer.storage.open(&grain, fence)).await {
+            let opened = match committer.answered(committer.storage().open(&grain, fence)).await {
                 Ok(opened) => opened,
                 Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
                 Err(error) => {
@@ -320,8 +320,8 @@ impl<G: Grain, B: Body<G, Out = ()>> Job<G> for InternalJob<B> {
     }
 
     fn run(self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {
-        let frame = activation.bare_frame("(state)", B::ACCESS);
-        activation.run_turn(admitted, frame, self.0, Nowhere, None, |_, _| {});
+        let frame = activation.clone().bare_frame("(state)", B::ACCESS);
+        Activation::run_turn(admitted, frame, self.0, Nowhere, None, |_, _| {});
     }
 
     fn fail(self: Box<Self>, _: Fault) {}

@@ -17,7 +17,7 @@ use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
 use super::Activation;
 use super::gate::HeldSend;
 use super::mailbox::Phase;
-use super::turn::{TurnRun, discard, next_turn_id};
+use super::turn::{Ended, TurnRun, discard, next_turn_id};
 use crate::events::SiloEvent;
 
 /// How a lost activation ends.
@@ -78,7 +78,7 @@ impl<G: Grain> Activation<G> {
         let timers = std::mem::take(&mut inner.slow().timers);
         drop(inner);
         drop(timers);
-        let mut frame = self.bare_frame("on_deactivate", Access::Exclusive);
+        let mut frame = self.clone().bare_frame("on_deactivate", Access::Exclusive);
         frame.turn = turn;
         frame.on_uncommitted = true; // perhaps: the gate is asked when it calls out
         let activation = self.clone();
@@ -104,21 +104,21 @@ impl<G: Grain> Activation<G> {
         let id = self.grain_id();
         let mut outbox = Vec::new();
         let snapshots = match tokio::time::timeout(limit, &mut hook).await {
-            Ok((Ok((grain, result)), mut frame)) => {
+            Ok(Ended { result: Ok((grain, result)), left, .. }) => {
                 if let Err(error) = result {
                     tracing::error!(grain = %id, %error, "on_deactivate failed; the state is written as it is");
                 }
-                let snapshots = if frame.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
+                let snapshots = if left.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
                 discard(grain);
-                if !frame.aborted
+                if !left.aborted
                     && snapshots.is_ok()
-                    && let Some(extra) = &mut frame.extra
+                    && let Some(extra) = left.extra
                 {
-                    outbox = std::mem::take(&mut extra.outbox);
+                    outbox = extra.outbox;
                 }
                 snapshots
             }
-            Ok((Err(panic), _)) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
+            Ok(Ended { result: Err(panic), .. }) => Err(Fault::maybe_executed_with(Cause::Panicked { message: panic })),
             Err(_) => {
                 discard(hook);
                 Err(Fault::maybe_executed_with(Cause::Timeout))
@@ -218,12 +218,18 @@ impl<G: Grain> Activation<G> {
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
         let (mut waits, mut ended, mut watch) = (Vec::new(), VecDeque::new(), false);
+        let lost = self.mute.load(Ordering::Acquire);
         let successor = host.replace(self, |current| {
             let mut inner = self.inner.lock();
             if inner.phase == Phase::Dead {
                 return None;
             }
             inner.phase = Phase::Dead;
+            // Work that outlives the activation learns it, whoever else still knows it.
+            let reason = "it has ended".to_owned();
+            let over = || Fault::not_executed(Cause::ActivationLost { reason }).of(&self.grain_id());
+            inner.lost.get_or_insert_with(over);
+            self.mute.store(true, Ordering::Release);
             if !current {
                 return None; // a failed one, replaced already: nobody waits in it
             }
@@ -257,7 +263,6 @@ impl<G: Grain> Activation<G> {
                 successor.watch();
             }
             let host = host.clone();
-            let lost = self.mute.load(Ordering::Acquire);
             host.core.clone().spawn_task(async move {
                 // A grain that is lost in its first turn each time must not spin.
                 if lost && host.options.keep_running {

@@ -43,6 +43,8 @@ pub(crate) struct Activation<G: Grain> {
     pub(crate) id: ActivationId,
     /// Is `Inner::lost` set?
     mute: AtomicBool,
+    /// Is a write turn being polled in place, on some thread?
+    polling: AtomicBool,
     /// The collector's clock when it was last called.
     last_used: AtomicU32,
     /// Held from encoding the grain's state until it is put behind the gate, where several turns may do so side by side:
@@ -60,6 +62,7 @@ impl<G: Grain> Activation<G> {
             hash,
             id: host.core.next_activation_id(),
             mute: AtomicBool::new(false),
+            polling: AtomicBool::new(false),
             last_used: AtomicU32::new(host.core.coarse_now()),
             encoding: Mutex::new(()),
             inner: Mutex::new(Inner::new()),

@@ -230,8 +230,8 @@ impl<G: Grain> Job<G> for TickJob<G> {
         if let Some(due) = self.due {
             activation.host.metrics.tick(due.elapsed());
         }
-        let frame = activation.bare_frame(self.name, Access::Exclusive);
-        activation.run_turn(admitted, frame, TickBody(self.tick, self.done), Nowhere, None, |_, _| {});
+        let frame = activation.clone().bare_frame(self.name, Access::Exclusive);
+        Activation::run_turn(admitted, frame, TickBody(self.tick, self.done), Nowhere, None, |_, _| {});
     }
 
     fn fail(self: Box<Self>, _: Fault) {

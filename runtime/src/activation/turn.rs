@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use gristmill_grains::turn::{self, ChainNode, Frame, TurnId};
-use gristmill_grains::{Access, Cause, Fault, Grain, TRACEPARENT};
+use gristmill_grains::port::AnyActivation;
+use gristmill_grains::turn::{self, ChainNode, Extra, Frame, Left, TurnId};
+use gristmill_grains::{Access, Cause, Fault, Grain, RequestContext, TRACEPARENT};
 use tokio::time::Instant;
 
 use super::Activation;
@@ -41,6 +42,7 @@ pub(crate) trait Sink<Out>: Send + 'static {
 }
 
 /// A new turn's id: unique in the process, and cheap, as every call takes one.
+#[inline]
 pub(crate) fn next_turn_id() -> TurnId {
     const BLOCK: u64 = 1 << 16;
     static BLOCKS: AtomicU64 = AtomicU64::new(1);
@@ -56,6 +58,7 @@ pub(crate) fn next_turn_id() -> TurnId {
 }
 
 /// Runs one poll of user code; a panic becomes its message.
+#[inline]
 pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload))
 }
@@ -80,12 +83,44 @@ pub(crate) struct TurnRun<F: Future> {
     span: tracing::Span,
 }
 
-pub(crate) type Ended<T> = (Result<T, String>, Frame);
+/// A turn that is over: its value, or its panic.
+pub(crate) struct Ended<T> {
+    pub(super) result: Result<T, String>,
+    pub(super) turn: TurnId,
+    pub(super) method: &'static str,
+    pub(super) left: Left,
+}
 
 impl<F: Future> TurnRun<F> {
     pub(crate) fn new(frame: Frame, future: F) -> Self {
-        let span = turn_span(&frame);
+        let request = frame.extra.as_ref().map(|extra| &extra.request);
+        let span = turn_span(&*frame.activation, frame.method, request);
         Self { frame: Some(frame), future: Some(Box::pin(future)), span }
+    }
+
+    /// Polls a turn where it is started; it is `Err` when it is not over. Inlined, so that the frame is made in its place
+    /// on the thread's stack of frames.
+    #[inline(always)]
+    pub(super) fn start(frame: Frame, span: tracing::Span, future: F) -> Result<Ended<F::Output>, Self> {
+        let Frame { turn, method, .. } = frame;
+        let mut future = Box::pin(future);
+        let entered = span.enter();
+        turn::enter(frame);
+        let result = match guarded(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop()))) {
+            Ok(Poll::Pending) => {
+                drop(entered);
+                return Err(Self { frame: Some(turn::leave()), future: Some(future), span });
+            }
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(panic),
+        };
+        let left = turn::end();
+        drop(entered);
+        Ok(Ended { result: dropped(future, result), turn, method, left })
+    }
+
+    pub(super) fn activation(&mut self) -> Arc<dyn AnyActivation> {
+        self.frame().activation.clone()
     }
 
     /// The turn leaves its caller's stack; gives its node.
@@ -106,38 +141,57 @@ impl<F: Future> Future for TurnRun<F> {
         let (Some(frame), Some(future)) = (this.frame.take(), this.future.as_mut()) else {
             unreachable!("a turn is not polled after its end");
         };
-        let entered = this.span.enter();
-        let (frame, polled) = turn::within(frame, || guarded(|| future.as_mut().poll(cx)));
-        drop(entered);
-        let result = match polled {
+        let Frame { turn, method, .. } = frame;
+        let _entered = this.span.enter();
+        turn::enter(frame);
+        let result = match guarded(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => {
-                this.frame = Some(frame);
+                this.frame = Some(turn::leave());
                 return Poll::Pending;
             }
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(panic),
         };
-        // What the method's future still holds may panic when dropped, too.
-        let future = this.future.take();
-        let result = match guarded(|| drop(future)) {
-            Ok(()) => result,
-            Err(panic) => result.and(Err(panic)),
-        };
-        Poll::Ready((result, frame))
+        let left = turn::end();
+        let result = dropped(this.future.take(), result);
+        Poll::Ready(Ended { result, turn, method, left })
+    }
+}
+
+/// What a method's future still holds when it is over may panic when dropped, too; the first panic is the one that counts.
+#[inline]
+fn dropped<F, T>(future: F, result: Result<T, String>) -> Result<T, String> {
+    match guarded(|| drop(future)) {
+        Ok(()) => result,
+        Err(panic) => result.and(Err(panic)),
     }
 }
 
 /// The span of a turn. It has no parent: whose poll it runs in is chance. A `traceparent` that came with the call says
 /// which trace it belongs to.
-fn turn_span(frame: &Frame) -> tracing::Span {
+#[inline]
+pub(super) fn turn_span(
+    activation: &dyn AnyActivation,
+    method: &'static str,
+    request: Option<&RequestContext>,
+) -> tracing::Span {
     if !tracing::enabled!(target: "gristmill::turn", tracing::Level::DEBUG) {
         return tracing::Span::none();
     }
-    let (grain, method) = (frame.activation.id(), frame.method);
+    enabled_span(activation, method, request)
+}
+
+#[cold]
+fn enabled_span(
+    activation: &dyn AnyActivation,
+    method: &'static str,
+    request: Option<&RequestContext>,
+) -> tracing::Span {
+    let grain = activation.id();
     let span = tracing::debug_span!(
         target: "gristmill::turn", parent: None, "turn", %grain, method, traceparent = tracing::field::Empty,
     );
-    if let Some(request) = frame.extra.as_ref().map(|extra| &extra.request)
+    if let Some(request) = request
         && request.traceparent().is_some()
     {
         span.record(TRACEPARENT, request.get(TRACEPARENT));
@@ -173,6 +227,21 @@ pub(crate) fn held<Out: Send + 'static>(sink: impl Sink<Out>, out: Out) -> Box<d
     Box::new(HeldResult { sink, out })
 }
 
+/// What is left of a turn's frame at its end.
+struct Ending {
+    turn: TurnId,
+    aborted: bool,
+    extra: Option<Box<Extra>>,
+}
+
+/// A turn that ended.
+pub(crate) struct Finished<G: Grain, Out> {
+    pub(crate) activation: Arc<Activation<G>>,
+    pub(crate) outcome: Outcome<Out>,
+    /// Is there work for [`pump`](Activation::pump)?
+    pub(crate) work: bool,
+}
+
 /// How a turn ended.
 pub(crate) enum Outcome<Out> {
     /// Its result may go out now.
@@ -184,7 +253,6 @@ pub(crate) enum Outcome<Out> {
 impl<G: Grain> Activation<G> {
     /// Runs a turn whose result goes to `sink`. Does not pump: the caller does.
     pub(crate) fn run_turn<B: Body<G>, S: Sink<B::Out>>(
-        self: &Arc<Self>,
         admitted: Admitted<G>,
         mut frame: Frame,
         body: B,
@@ -194,30 +262,31 @@ impl<G: Grain> Activation<G> {
     ) {
         frame.turn = admitted.turn;
         frame.on_uncommitted = admitted.on_uncommitted;
-        let mut run = TurnRun::new(frame, body.run(admitted.grain));
-        match Pin::new(&mut run).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ended) => self.end_turn::<B, S>(ended, sink),
-            Poll::Pending => {
+        let request = frame.extra.as_ref().map(|extra| &extra.request);
+        let span = turn_span(&*frame.activation, frame.method, request);
+        match TurnRun::start(frame, span, body.run(admitted.grain)) {
+            Ok(ended) => drop(Self::end_turn::<B, S>(ended, sink)),
+            Err(mut run) => {
                 noted(&sink, run.frame());
-                self.continue_turn::<B, S>(run, sink, caller);
+                Self::continue_turn::<B, S>(run, sink, caller);
             }
         }
     }
 
-    fn end_turn<B: Body<G>, S: Sink<B::Out>>(self: &Arc<Self>, ended: Ended<(Arc<G>, B::Out)>, sink: S) {
+    fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> Arc<Self> {
         let mut sink = Some(sink);
-        let outcome = self.finish(ended, B::ACCESS, |out| match sink.take() {
+        let finished = Self::finish(ended, B::ACCESS, |_, out| match sink.take() {
             Some(sink) => held(sink, out),
             None => unreachable!("a result is held at most once"),
         });
-        if let (Outcome::Now(result), Some(sink)) = (outcome.0, sink) {
+        if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink) {
             sink.deliver(result);
         }
+        finished.activation
     }
 
     /// Moves a turn that is not over to a task of its own.
     pub(crate) fn continue_turn<B: Body<G>, S: Sink<B::Out>>(
-        self: &Arc<Self>,
         mut run: TurnRun<impl Future<Output = (Arc<G>, B::Out)> + Send + 'static>,
         sink: S,
         caller: Option<Weak<dyn Expire>>,
@@ -225,7 +294,9 @@ impl<G: Grain> Activation<G> {
         let frame = run.frame();
         let node = frame.detach();
         let turn = frame.turn;
-        let mut inner = self.inner.lock();
+        let activation = Self::of(frame.activation.clone());
+        activation.polling.store(false, Ordering::Relaxed);
+        let mut inner = activation.inner.lock();
         let slow = inner.slow();
         let task = RunningTask { node, since: Instant::now(), caller, abort: None, reported: false };
         // Its node may have been noted before.
@@ -234,48 +305,91 @@ impl<G: Grain> Activation<G> {
         let watch = !std::mem::replace(&mut inner.watched, true);
         drop(inner);
         if watch {
-            self.watch();
+            activation.watch();
         }
-        let activation = self.clone();
-        let handle = self.host.core.spawn_task(async move {
+        let handle = activation.host.core.spawn_task(async move {
             let ended = run.await;
-            activation.end_turn::<B, S>(ended, sink);
-            activation.pump();
+            Self::end_turn::<B, S>(ended, sink).pump();
         });
-        let mut inner = self.inner.lock();
+        let mut inner = activation.inner.lock();
         let running = inner.slow().running.iter_mut().find(|running| running.turn == turn);
         if let Some(task) = running.and_then(|running| running.task.as_mut()) {
             task.abort = Some(handle.abort_handle());
         }
     }
 
-    /// Ends a turn: takes its snapshot, sends or holds what leaves, gives the grain back. Also says whether there is
-    /// work for [`pump`](Activation::pump).
+    /// The activation of a frame.
+    #[inline]
+    pub(super) fn of(activation: Arc<dyn AnyActivation>) -> Arc<Self> {
+        let activation: Arc<dyn Any + Send + Sync> = activation;
+        match activation.downcast() {
+            Ok(activation) => activation,
+            Err(_) => unreachable!("a frame comes back with the activation it was made for"),
+        }
+    }
+
+    /// Ends a turn: takes its snapshot, sends or holds what leaves, gives the grain back.
+    #[inline(always)]
     pub(crate) fn finish<Out: Send>(
-        self: &Arc<Self>,
-        (result, mut frame): Ended<(Arc<G>, Out)>,
+        ended: Ended<(Arc<G>, Out)>,
         access: Access,
-        hold: impl FnOnce(Out) -> Box<dyn Held>,
-    ) -> (Outcome<Out>, bool) {
-        let turn = frame.turn;
-        let lost = |fault: Fault| (Outcome::Now(Err(fault.after_start())), false);
+        hold: impl FnOnce(&Arc<Self>, Out) -> Box<dyn Held>,
+    ) -> Finished<G, Out> {
+        let Ended { result, turn, method, left: Left { activation, aborted, extra } } = ended;
+        // Moved, not cloned: the call path touches no count of it.
+        let activation = Self::of(activation);
         let (grain, out) = match result {
+            Ok((grain, out))
+                if !aborted
+                    && extra.is_none()
+                    && !grain.is_dirty()
+                    && !(access == Access::Shared && activation.host.has_cells()) =>
+            {
+                // The common case: there is nothing to write, send or hold.
+                let mut inner = activation.inner.lock();
+                if inner.lost.is_none() && inner.gate.as_ref().is_none_or(|gate| gate.is_open()) {
+                    let work = activation.release(&mut inner, access, turn, Some(grain));
+                    drop(inner);
+                    return Finished { activation, outcome: Outcome::Now(Ok(out)), work };
+                }
+                (grain, out)
+            }
             Ok(done) => done,
             Err(panic) => {
-                let fault = Fault::maybe_executed_with(Cause::Panicked { message: panic });
-                tracing::error!(grain = %self.grain_id(), method = frame.method, %fault, "a turn panicked");
-                self.host.metrics.panics.fetch_add(1, Ordering::Relaxed);
-                self.drop_after(access, turn, fault.clone());
-                return lost(fault);
+                let outcome = Outcome::Now(Err(activation.turn_panicked(access, turn, method, panic)));
+                return Finished { activation, outcome, work: false };
             }
         };
-        if frame.aborted {
+        let (outcome, work) = activation.settle_turn(grain, out, Ending { turn, aborted, extra }, access, hold);
+        Finished { activation, outcome, work }
+    }
+
+    #[cold]
+    fn turn_panicked(self: &Arc<Self>, access: Access, turn: TurnId, method: &'static str, panic: String) -> Fault {
+        let fault = Fault::maybe_executed_with(Cause::Panicked { message: panic });
+        tracing::error!(grain = %self.grain_id(), method, %fault, "a turn panicked");
+        self.host.metrics.panics.fetch_add(1, Ordering::Relaxed);
+        self.drop_after(access, turn, fault.clone());
+        fault
+    }
+
+    fn settle_turn<Out: Send>(
+        self: &Arc<Self>,
+        grain: Arc<G>,
+        out: Out,
+        ending: Ending,
+        access: Access,
+        hold: impl FnOnce(&Arc<Self>, Out) -> Box<dyn Held>,
+    ) -> (Outcome<Out>, bool) {
+        let Ending { turn, aborted, extra } = ending;
+        let lost = |fault: Fault| (Outcome::Now(Err(fault.after_start())), false);
+        if aborted {
             let fault = Fault::maybe_executed_with(Cause::Aborted);
             discard(grain);
             self.drop_after(access, turn, fault.clone());
             return lost(fault);
         }
-        let mut outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
+        let mut outbox = extra.map(|extra| extra.outbox).unwrap_or_default();
         if self.host.slots.is_empty() && !self.mute.load(Ordering::Acquire) {
             // Before the next turn is let in, so that its sends come after these.
             outbox.drain(..).for_each(|send| send.leave());
@@ -311,7 +425,7 @@ impl<G: Grain> Activation<G> {
             sends = !outbox.is_empty();
             outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
             if !open && let Some(out) = now.take() {
-                gate.hold(hold(out));
+                gate.hold(hold(self, out));
                 watch = !std::mem::replace(&mut inner.watched, true);
             }
         }
