@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker};
 use gristmill_grains::port::AnyActivation;
 use gristmill_grains::turn::{self, ChainNode, Extra, Frame, Left, TurnId};
 use gristmill_grains::{Access, Cause, Fault, Grain, RequestContext, TRACEPARENT};
-use tokio::time::Instant;
 
 use super::Activation;
 use super::commit::Snapshots;
@@ -298,7 +297,8 @@ impl<G: Grain> Activation<G> {
         activation.polling.store(false, Ordering::Relaxed);
         let mut inner = activation.inner.lock();
         let slow = inner.slow();
-        let task = RunningTask { node, since: Instant::now(), caller, abort: None, reported: false };
+        let task = RunningTask { node, since: None, caller, abort: None, reported: false };
+        let warm = slow.warm.take();
         // Its node may have been noted before.
         slow.running.retain(|running| running.turn != turn);
         slow.running.push(Running { turn, access: B::ACCESS, task: Some(task) });
@@ -307,14 +307,12 @@ impl<G: Grain> Activation<G> {
         if watch {
             activation.watch();
         }
-        let handle = activation.host.core.spawn_task(async move {
-            let ended = run.await;
-            Self::end_turn::<B, S>(ended, sink).pump();
-        });
+        let turn_ends = Box::pin(async move { Self::end_turn::<B, S>(run.await, sink).pump() });
+        let abort = activation.run_on_task(warm, turn_ends);
         let mut inner = activation.inner.lock();
         let running = inner.slow().running.iter_mut().find(|running| running.turn == turn);
         if let Some(task) = running.and_then(|running| running.task.as_mut()) {
-            task.abort = Some(handle.abort_handle());
+            task.abort = abort;
         }
     }
 
@@ -346,7 +344,7 @@ impl<G: Grain> Activation<G> {
                     && !(access == Access::Shared && activation.host.has_cells()) =>
             {
                 // The common case: there is nothing to write, send or hold.
-                let mut inner = activation.inner.lock();
+                let mut inner = activation.lock_often();
                 if inner.lost.is_none() && inner.gate.as_ref().is_none_or(|gate| gate.is_open()) {
                     let work = activation.release(&mut inner, access, turn, Some(grain));
                     drop(inner);
