@@ -91,6 +91,8 @@ pub struct Frame {
     pub inlined: u32,
     /// Did it call `ctx.abort()`?
     pub aborted: bool,
+    /// Its node, once somebody needed it.
+    pub node: Option<Arc<ChainNode>>,
     /// What few turns have.
     pub extra: Option<Box<Extra>>,
 }
@@ -104,8 +106,6 @@ pub struct Extra {
     pub deadline: Option<Instant>,
     /// The turn that awaits this one, when it is not the one below on the stack.
     pub parent: Option<Arc<ChainNode>>,
-    /// This turn's own node, once somebody needed it.
-    pub node: Option<Arc<ChainNode>>,
     /// One-way sends, which leave when the turn is durable.
     pub outbox: Vec<Box<dyn Outgoing>>,
 }
@@ -126,8 +126,8 @@ impl Frame {
     }
 
     fn node(&mut self, below: Option<&Arc<ChainNode>>) -> Arc<ChainNode> {
-        if let Some(node) = self.extra.as_ref().and_then(|extra| extra.node.clone()) {
-            return node;
+        if let Some(node) = &self.node {
+            return node.clone();
         }
         let parent = match below {
             Some(below) if self.nested => Some(below.clone()),
@@ -142,7 +142,7 @@ impl Frame {
             parent,
             abandoned: AtomicBool::new(false),
         });
-        self.extra().node = Some(node.clone());
+        self.node = Some(node.clone());
         node
     }
 }

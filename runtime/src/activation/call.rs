@@ -231,6 +231,7 @@ impl<G: Grain> Activation<G> {
             dirty: 0,
             inlined: 0,
             aborted: false,
+            node: None,
             extra: None,
         }
     }

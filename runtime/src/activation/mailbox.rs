@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use gristmill_grains::turn::{ChainNode, TurnId};
 use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Activation;
 use super::gate::Gate;
 use super::timers::Timers;
-use super::warm::Warm;
+use super::warm::{Task, Warm};
 use crate::graph::WaitId;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,19 +83,19 @@ pub(crate) enum Admit<G> {
 }
 
 /// A turn that others may wait for: it runs on its own task, or waits itself.
-pub(crate) struct Running {
+pub(crate) struct Running<G: Grain> {
     pub(crate) turn: TurnId,
     pub(crate) access: Access,
     /// What only a turn on its own task has.
-    pub(crate) task: Option<RunningTask>,
+    pub(crate) task: Option<RunningTask<G>>,
 }
 
-pub(crate) struct RunningTask {
+pub(crate) struct RunningTask<G: Grain> {
     pub(crate) node: Arc<ChainNode>,
     /// When the sweeper first saw it.
     pub(crate) since: Option<Instant>,
     pub(crate) caller: Option<Weak<dyn Expire>>,
-    pub(crate) abort: Option<AbortHandle>,
+    pub(crate) on: Option<Arc<Task<G>>>,
     pub(crate) reported: bool,
 }
 
@@ -120,7 +119,7 @@ pub(crate) struct Inner<G: Grain> {
 /// What a grain has once it was contended, awaited, or given a timer.
 pub(crate) struct Slow<G: Grain> {
     pub(crate) queue: VecDeque<Box<dyn Job<G>>>,
-    pub(crate) running: Vec<Running>,
+    pub(crate) running: Vec<Running<G>>,
     pub(crate) close: Option<DeactivationReason>,
     /// It was told to end while it was activated: who waits is served first, or it would never serve anybody.
     pub(crate) serve_first: bool,
@@ -130,7 +129,7 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
     /// A task for the next turn that awaits.
-    pub(crate) warm: Option<Warm>,
+    pub(crate) warm: Option<Warm<G>>,
     /// When dirty `every` state is written.
     pub(crate) flush_due: Option<Instant>,
     pub(crate) failed_until: Option<Instant>,

@@ -60,7 +60,7 @@ impl<G: Grain> Swept for Activation<G> {
             let caller = task.caller.as_ref().and_then(Weak::upgrade);
             let deadline = caller.and_then(|caller| caller.deadline()).unwrap_or(since);
             if lost && now >= deadline + MUTE_GRACE {
-                task.abort.take().inspect(|abort| abort.abort());
+                task.on.take().inspect(|on| on.abort());
             }
         }
         // A task that waited all the round is of no use now.

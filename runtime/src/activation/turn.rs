@@ -272,7 +272,7 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> Arc<Self> {
+    fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> (Arc<Self>, bool) {
         let mut sink = Some(sink);
         let finished = Self::finish(ended, B::ACCESS, |_, out| match sink.take() {
             Some(sink) => held(sink, out),
@@ -281,7 +281,7 @@ impl<G: Grain> Activation<G> {
         if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink) {
             sink.deliver(result);
         }
-        finished.activation
+        (finished.activation, finished.work)
     }
 
     /// Moves a turn that is not over to a task of its own.
@@ -297,7 +297,7 @@ impl<G: Grain> Activation<G> {
         activation.polling.store(false, Ordering::Relaxed);
         let mut inner = activation.inner.lock();
         let slow = inner.slow();
-        let task = RunningTask { node, since: None, caller, abort: None, reported: false };
+        let task = RunningTask { node, since: None, caller, on: None, reported: false };
         let warm = slow.warm.take();
         // Its node may have been noted before.
         slow.running.retain(|running| running.turn != turn);
@@ -307,12 +307,18 @@ impl<G: Grain> Activation<G> {
         if watch {
             activation.watch();
         }
-        let turn_ends = Box::pin(async move { Self::end_turn::<B, S>(run.await, sink).pump() });
-        let abort = activation.run_on_task(warm, turn_ends);
+        let rest = Box::pin(async move {
+            let (activation, work) = Self::end_turn::<B, S>(run.await, sink);
+            if work {
+                activation.pump();
+            }
+            activation
+        });
+        let on = activation.run_on_task(warm, rest);
         let mut inner = activation.inner.lock();
         let running = inner.slow().running.iter_mut().find(|running| running.turn == turn);
         if let Some(task) = running.and_then(|running| running.task.as_mut()) {
-            task.abort = abort;
+            task.on = on;
         }
     }
 
