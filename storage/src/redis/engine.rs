@@ -6,6 +6,7 @@ use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, Opened, StorageError};
 use redis::{RedisResult, Value};
 
+use super::address::Address;
 use super::link::Link;
 use super::reply::Reply;
 use super::restarts::Restarts;
@@ -18,6 +19,7 @@ const PIPELINE_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) struct Engine<L> {
     link: L,
+    pub(super) address: Address,
     prefix: String,
     commit_limit: usize,
     response_timeout: Duration,
@@ -26,14 +28,14 @@ pub(super) struct Engine<L> {
 }
 
 impl<L: Link> Engine<L> {
-    pub(super) fn new(link: L, durability: Durability, options: RedisOptions) -> Self {
+    pub(super) fn new(link: L, address: Address, durability: Durability, options: RedisOptions) -> Self {
         let RedisOptions { prefix, commit_limit, response_timeout, .. } = options;
-        Self { link, prefix, commit_limit, response_timeout, durability, restarts: Restarts::default() }
+        Self { link, address, prefix, commit_limit, response_timeout, durability, restarts: Restarts::default() }
     }
 
     pub(super) async fn open(&self, grain: &GrainId, fence: Fence) -> Result<Opened, StorageError> {
         let reply = self.call(Call::open(&self.prefix, grain, fence)).await;
-        reply.and_then(Reply::opened).map_err(|error| of(grain, error))
+        reply.and_then(Reply::opened).map_err(|error| self.address.of_error(of(grain, error)))
     }
 
     pub(super) async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
@@ -55,15 +57,19 @@ impl<L: Link> Engine<L> {
                 answers[index] = done;
             }
         }
-        answers
+        answers.into_iter().map(|answer| answer.map_err(|error| self.address.of_error(error))).collect()
     }
 
     pub(super) async fn begin_run(&self, floor: u64) -> Result<u64, StorageError> {
-        self.call(Call::begin_run(&self.prefix, floor)).await?.number()
+        self.number(Call::begin_run(&self.prefix, floor)).await
     }
 
     pub(super) async fn run(&self) -> Result<u64, StorageError> {
-        self.call(Call::run(&self.prefix)).await?.number()
+        self.number(Call::run(&self.prefix)).await
+    }
+
+    async fn number(&self, call: Call<'_>) -> Result<u64, StorageError> {
+        self.call(call).await.and_then(Reply::number).map_err(|error| self.address.of_error(error))
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Reply, StorageError> {
