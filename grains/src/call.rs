@@ -3,20 +3,18 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::cell::CallCell;
-use crate::filter::{Target, TypedCall};
-use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Runtime, Start};
+use crate::outbound::{Departure, OneWay, Outbound};
+use crate::port::{Binding, BoxFuture, CallOptions, Start};
 use crate::reference::{GrainRef, id_of};
 use crate::turn;
-use crate::{Access, Cause, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
+use crate::{Access, Cause, Fault, KeyOf, Method, Outcome, RequestContext};
 
 /// Turns polled one within the other on a caller's stack, at most; deeper ones get a task of their own.
 const MAX_NESTING: usize = 8;
@@ -99,7 +97,7 @@ impl<'a, M: Method> Call<'a, M> {
         if let Some(fault) = lost {
             return Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME));
         }
-        let send = Box::new(OneWay { binding, key: grain.key().clone(), arguments: self.arguments, options });
+        let send = Box::new(OneWay::new(binding, grain.key().clone(), self.arguments, options));
         let unsent = turn::with_current(|frame| match frame {
             Some(frame) => {
                 frame.extra().outbox.push(send);
@@ -132,8 +130,8 @@ enum State<M: Method> {
     /// Its arguments, until the first poll.
     Start(Option<M>),
     Waiting(Arc<CallCell<M>>),
-    /// Through filters, or in the caller's gate; and whether it has been sent off since.
-    Detour(BoxFuture<'static, Outcome<M>>, Arc<AtomicBool>),
+    /// Through filters, or in the caller's gate.
+    Detour(BoxFuture<'static, Outcome<M>>, Departure),
     Over,
 }
 
@@ -170,12 +168,17 @@ impl<M: Method> CallFuture<'_, M> {
         }
         let held = depth > 0 && !earlier_turns_are_durable();
         if held || !binding.outgoing.is_empty() {
-            let (call, sent) = Outbound::<M>::new(binding.clone(), grain.key().clone(), arguments, options);
+            if self.sleep.is_none() && Handle::try_current().is_ok() {
+                // A filter may await anything; the silo's sweeper does not see the call yet.
+                let at = options.deadline.unwrap_or_else(|| deadline_after(binding.runtime.default_timeout()));
+                self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
+            }
+            let (call, departure) = Outbound::<M>::new(binding.clone(), grain.key().clone(), arguments, options);
             let future: BoxFuture<'static, _> = match binding.outgoing.is_empty() {
                 true => Box::pin(call.hold_back()),
                 false => Box::pin(call.filtered()),
             };
-            self.state = State::Detour(future, sent);
+            self.state = State::Detour(future, departure);
             return self.proceed(cx);
         }
         options.inline = may_inline(cx, depth);
@@ -219,7 +222,7 @@ impl<M: Method> CallFuture<'_, M> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Start(_) | State::Over => false,
             State::Waiting(cell) => cell.abandon(),
-            State::Detour(_, sent) => sent.load(Ordering::Relaxed),
+            State::Detour(_, departure) => departure.give_up(),
         }
     }
 }
@@ -275,7 +278,7 @@ fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) ->
 }
 
 /// An awaited call leaves once the turns before its own are durable.
-fn earlier_turns_are_durable() -> bool {
+pub(crate) fn earlier_turns_are_durable() -> bool {
     turn::with_current(|frame| {
         let Some(frame) = frame else { return true };
         // Beside a read turn others may have ended since it began.
@@ -304,210 +307,10 @@ fn may_inline(cx: &mut Context<'_>, depth: usize) -> bool {
     }
 }
 
-/// A call on its way past outgoing filters, or in its caller's gate.
-struct Outbound<M: Method> {
-    binding: Arc<Binding>,
-    key: KeyOf<M>,
-    arguments: M,
-    options: CallOptions,
-    /// Has it been sent off? Then it may have run.
-    sent: Arc<AtomicBool>,
-}
-
-impl<M: Method> Outbound<M> {
-    fn new(binding: Arc<Binding>, key: KeyOf<M>, arguments: M, options: CallOptions) -> (Self, Arc<AtomicBool>) {
-        let sent = Arc::new(AtomicBool::new(false));
-        (Self { binding, key, arguments, options, sent: sent.clone() }, sent)
-    }
-
-    /// Sends the call off and waits for its outcome.
-    async fn send_off(self) -> Outcome<M> {
-        if !earlier_turns_are_durable() {
-            return self.hold_back().await;
-        }
-        match self.start() {
-            Begun::Over(outcome) => outcome,
-            Begun::Under(waiting) => waiting.await,
-        }
-    }
-
-    fn start(self) -> Begun<M> {
-        let Some(method) = self.binding.method::<M>() else {
-            return Begun::Over(Err(unknown::<M>(&self.binding, &self.key).into()));
-        };
-        self.sent.store(true, Ordering::Relaxed);
-        match method.start(&self.key, self.arguments, &self.options) {
-            Start::Ready(outcome) => Begun::Over(outcome),
-            Start::Wait(cell) => Begun::Under(Waiting(cell)),
-        }
-    }
-
-    /// Puts the call into the gate of the turn that makes it: calls of one turn leave in the order they were made in,
-    /// whether their futures are polled or not.
-    async fn hold_back(mut self) -> Outcome<M> {
-        let options = &mut self.options;
-        let default = || deadline_after(self.binding.runtime.default_timeout());
-        let until = *options.deadline.get_or_insert_with(default);
-        options.caller = turn::current_node();
-        let id = id_of::<M>(&self.key);
-        let (begun, held) = oneshot::channel();
-        let call = Box::new(HeldCall { call: self, begun });
-        match turn::with_current(|frame| frame.map(|frame| frame.activation.clone())) {
-            Some(activation) => activation.hold_back(call),
-            None => call.leave(),
-        }
-        let (cause, detail) = match tokio::time::timeout_at(until, held).await {
-            Ok(Ok(Begun::Over(outcome))) => return outcome,
-            Ok(Ok(Begun::Under(waiting))) => return waiting.await,
-            Ok(Err(_)) => {
-                let reason = "the caller's activation was lost".to_owned();
-                (Cause::ActivationLost { reason }, "the caller's earlier turns did not become durable")
-            }
-            Err(_) => (Cause::Timeout, "the caller's earlier turns did not become durable in time"),
-        };
-        Err(Fault::not_executed(cause).of(&id).in_method(M::NAME).detailed(detail).into())
-    }
-
-    async fn filtered(self) -> Outcome<M> {
-        let Self { binding, key, arguments, options, sent } = self;
-        let (grain, request) = (id_of::<M>(&key), options.request.clone());
-        let direct = Direct { binding: &binding, key: &key, options: &options, sent: &sent };
-        TypedCall::run(&binding.outgoing, &grain, &request, arguments, direct).await
-    }
-}
-
-/// How a call that was sent off began.
-enum Begun<M: Method> {
-    Over(Outcome<M>),
-    Under(Waiting<M>),
-}
-
-/// A call in its caller's gate.
-struct HeldCall<M: Method> {
-    call: Outbound<M>,
-    begun: oneshot::Sender<Begun<M>>,
-}
-
-impl<M: Method> Outgoing for HeldCall<M> {
-    fn leave(self: Box<Self>) {
-        let Self { call, begun } = *self;
-        if !begun.is_closed() {
-            drop(begun.send(call.start())); // given up since: what is dropped gives it up
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.begun.is_closed()
-    }
-}
-
-/// Where the outgoing filters lead.
-struct Direct<'a, M: Method> {
-    binding: &'a Arc<Binding>,
-    key: &'a KeyOf<M>,
-    options: &'a CallOptions,
-    sent: &'a Arc<AtomicBool>,
-}
-
-impl<M: Method> Target<M> for Direct<'_, M> {
-    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
-        let (binding, key) = (self.binding.clone(), self.key.clone());
-        let call = Outbound { binding, key, arguments, options: self.options.clone(), sent: self.sent.clone() };
-        Box::pin(call.send_off())
-    }
-}
-
-/// A call under way; dropping it gives it up.
-struct Waiting<M: Method>(Arc<CallCell<M>>);
-
-impl<M: Method> Future for Waiting<M> {
-    type Output = Outcome<M>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
-        self.0.poll(cx)
-    }
-}
-
-impl<M: Method> Drop for Waiting<M> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-struct OneWay<M: Method> {
-    binding: Arc<Binding>,
-    key: KeyOf<M>,
-    arguments: M,
-    options: CallOptions,
-}
-
-impl<M: Method> OneWay<M> {
-    fn post(self) -> Result<(), Fault> {
-        let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.binding, &self.key)) };
-        if self.binding.outgoing.is_empty() {
-            return method.post(&self.key, self.arguments, &self.options);
-        }
-        let runtime = self.binding.runtime.clone();
-        runtime.spawn(Box::pin(self.post_filtered()));
-        Ok(())
-    }
-
-    async fn post_filtered(self) {
-        let Self { binding, key, arguments, options } = self;
-        let mut panicked = Panicked(Some((binding.runtime.clone(), id_of::<M>(&key), M::NAME)));
-        let (grain, request) = (id_of::<M>(&key), options.request.clone());
-        let posting = Posting { binding: &binding, key: &key, options: &options };
-        let posted = TypedCall::run(&binding.outgoing, &grain, &request, arguments, posting).await;
-        panicked.0 = None;
-        // A posted call has no outcome: `Posting` reports acceptance as `Cancelled`, which is not a failure here.
-        if let Err(crate::CallError::Fault(fault)) = posted
-            && !matches!(fault.cause(), Cause::Cancelled)
-        {
-            binding.runtime.lost_send(fault);
-        }
-    }
-}
-
-/// Reports a one-way call as lost when it is dropped: a filter panicked.
-struct Panicked(Option<(Arc<dyn Runtime>, GrainId, &'static str)>);
-
-impl Drop for Panicked {
-    fn drop(&mut self) {
-        if let Some((runtime, grain, method)) = self.0.take() {
-            let cause = Cause::Panicked { message: "in an outgoing call filter".to_owned() };
-            runtime.lost_send(Fault::maybe_executed_with(cause).of(&grain).in_method(method));
-        }
-    }
-}
-
-impl<M: Method> Outgoing for OneWay<M> {
-    fn leave(self: Box<Self>) {
-        let runtime = self.binding.runtime.clone();
-        self.post().unwrap_or_else(|fault| runtime.lost_send(fault));
-    }
-}
-
-struct Posting<'a, M: Method> {
-    binding: &'a Binding,
-    key: &'a KeyOf<M>,
-    options: &'a CallOptions,
-}
-
-impl<M: Method> Target<M> for Posting<'_, M> {
-    fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
-        let posted = match self.binding.method::<M>() {
-            Some(method) => method.post(self.key, arguments, self.options),
-            None => Err(unknown::<M>(self.binding, self.key)),
-        };
-        let outcome = posted.and(Err(Fault::maybe_executed_with(Cause::Cancelled)));
-        Box::pin(std::future::ready(outcome.map_err(Into::into)))
-    }
-}
-
-fn unbound<M: Method>(key: &KeyOf<M>) -> Fault {
+pub(crate) fn unbound<M: Method>(key: &KeyOf<M>) -> Fault {
     Fault::not_executed(Cause::Unbound).of(&id_of::<M>(key)).in_method(M::NAME)
 }
 
-fn unknown<M: Method>(binding: &Binding, key: &KeyOf<M>) -> Fault {
+pub(crate) fn unknown<M: Method>(binding: &Binding, key: &KeyOf<M>) -> Fault {
     Fault::not_executed(binding.runtime.why_missing()).of(&id_of::<M>(key)).in_method(M::NAME)
 }

@@ -53,8 +53,8 @@ impl<M: Method> CallCell<M> {
     /// The turn that runs the call, so that giving it up cuts the edge to it.
     pub fn set_node(&self, node: Arc<ChainNode>) {
         let mut inner = self.0.lock();
-        if matches!(inner.state, State::Over) {
-            node.abandon();
+        if matches!(inner.state, State::Done(_) | State::Over) {
+            node.abandon(); // expired, or given up, meanwhile
         }
         inner.node = Some(node);
     }

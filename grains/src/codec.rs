@@ -9,9 +9,12 @@ use crate::{Cause, Fault};
 /// The largest body of one call, in bytes, as a decoder accepts it.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
 
+/// What a decoder may claim: numbers are counted by their size in memory, up to 16 bytes for one byte of input.
+const MAX_CLAIM: usize = 16 * MAX_BODY;
+
 fn wire_config() -> impl config::Config {
     let standard: Configuration = config::standard();
-    standard.with_limit::<MAX_BODY>()
+    standard.with_limit::<MAX_CLAIM>()
 }
 
 /// Encodes an argument struct or an outcome for the wire.
@@ -31,6 +34,9 @@ pub fn encode_wire<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
 /// # Errors
 /// [`Cause::Codec`] for anything else.
 pub fn decode_wire<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    if bytes.len() > MAX_BODY {
+        return Err(codec(format!("{} bytes, the limit is {MAX_BODY}", bytes.len())));
+    }
     let decoded = bincode::serde::decode_from_slice(bytes, wire_config());
     let (value, used) = decoded.map_err(|error| codec(error.to_string()))?;
     if used != bytes.len() {

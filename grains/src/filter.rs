@@ -12,6 +12,10 @@ use crate::{BoxFuture, Cause, Fault, GrainId, RequestContext};
 /// Outgoing filters run on the caller's side, before the call is routed; incoming ones run inside the callee's turn.
 /// Both run in the order of their registration, the silo's before the grain type's.
 ///
+/// An outgoing filter may give a call up by dropping `proceed()`. An incoming one that does so has cut its turn in half:
+/// the turn is aborted. Calls that an outgoing filter awaits something for may be overtaken by later ones. A one-way
+/// call has no outcome: its filter sees [`Cause::Cancelled`] once it was accepted.
+///
 /// ```
 /// use gristmill_grains::filter::{CallFilter, FilteredCall};
 /// use gristmill_grains::{Cause, Fault};
@@ -127,6 +131,9 @@ pub trait Invocation: Send {
 
 /// Where a [`TypedCall`] goes when it passed every filter.
 pub trait Target<M: crate::Method>: Send {
+    /// Does it run the method here, inside a turn? Then dropping it midway leaves half a turn.
+    const IS_TURN: bool;
+
     /// Runs the method, or sends the call off.
     fn call(&mut self, arguments: M) -> BoxFuture<'_, crate::Outcome<M>>;
 }
@@ -139,6 +146,8 @@ pub struct TypedCall<'a, M: crate::Method, T> {
     again: Option<Vec<u8>>,
     outcome: Option<crate::Outcome<M>>,
     running: bool,
+    /// Was it dropped while it ran?
+    cut: bool,
     target: T,
 }
 
@@ -155,10 +164,18 @@ impl<'a, M: crate::Method, T: Target<M>> TypedCall<'a, M, T> {
         if filters.iter().any(|filter| filter.retries()) {
             again = Some(crate::codec::encode_wire(&arguments)?);
         }
-        let mut call =
-            Self { grain, request, arguments: Some(arguments), again, outcome: None, running: false, target };
+        let mut call = Self {
+            grain,
+            request,
+            arguments: Some(arguments),
+            again,
+            outcome: None,
+            running: false,
+            cut: false,
+            target,
+        };
         let result = run(filters, &mut call).await;
-        if call.running {
+        if T::IS_TURN && (call.running || call.cut) {
             // The method was cut off where it was waiting: half a turn must not be kept.
             crate::turn::with_current(|frame| frame.into_iter().for_each(|frame| frame.aborted = true));
             let reason = "a call filter dropped the running method".to_owned();
@@ -217,6 +234,7 @@ impl<M: crate::Method, T: Target<M>> Invocation for TypedCall<'_, M, T> {
                 }
             };
             self.outcome = None;
+            self.cut |= self.running;
             self.running = true;
             self.outcome = Some(self.target.call(arguments).await);
             self.running = false;

@@ -21,6 +21,7 @@ mod grain;
 mod id;
 mod key;
 mod method;
+mod outbound;
 pub mod port;
 pub mod reference;
 mod request;

@@ -222,6 +222,12 @@ pub trait GrainStorage: Send + Sync + 'static {
     /// The run counter (0 = never begun).
     async fn run(&self) -> Result<u64, StorageError>;
 
+    /// Is it several servers, of which some may be away while the others answer? Then commits that fail say nothing of
+    /// other grains' commits, and while it counts as down a write is let through now and then.
+    fn is_in_parts(&self) -> bool {
+        false
+    }
+
     /// Grows by one whenever the adapter sees that the serving process is another than before (a restart, a
     /// fail-over), so that acknowledged writes may be gone. The runtime then opens its live grains again with their own
     /// fence and restores what the store has lost. A storage that lives and dies with the silo never changes it.

@@ -159,8 +159,10 @@ impl SiloBuilder {
         self.name_storages()?;
         let (runs, floor) = begin_runs(&self.storages, self.options.activation_timeout).await?;
         let core = self.assemble(handle, runs, floor)?;
+        let unstarted = Unstarted(Some(core.clone()));
         let services =
             Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
+        unstarted.started();
         let silo = Silo::new(core.clone(), services);
         core.spawn_task(keeper::bring_back(core.clone()));
         Ok(silo)
@@ -201,9 +203,11 @@ impl SiloBuilder {
         self.grains.push(Box::new(|core, _| {
             register::<KeeperGrain>(core, GrainSetup { options: KeeperGrain::options(), incoming: Vec::new() })
         }));
+        let unfinished = Unstarted(Some(core.clone()));
         for grain in self.grains {
             enter(&core, grain(&core, &self.incoming)?)?;
         }
+        unfinished.started();
         for storage in &core.storages {
             tracing::info!(storage = storage.name, durability = %storage.storage().durability(), "storage");
         }
@@ -228,6 +232,21 @@ impl SiloBuilder {
             Some(pair) => Err(StartError::Option(format!("two storages are named {:?}", pair[0]))),
             None => Ok(()),
         }
+    }
+}
+
+/// A silo that has not started: dropped, it is taken apart, so that it lets its storages go.
+struct Unstarted(Option<Arc<Core>>);
+
+impl Unstarted {
+    fn started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|core| core.take_apart());
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::activation::turn::guarded;
+use crate::activation::turn::{guarded, guarded_poll};
 
 /// Batches of one storage that may be under way at once.
 pub(crate) const LANES: usize = 2;
@@ -22,6 +22,10 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// A storage that has not answered for this long is down: turns that would write are refused before they run.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
+/// Trouble that was not seen again for this long is over.
+const TROUBLE_LASTS: Duration = Duration::from_secs(3);
+/// How often one write is let through to a storage that is down.
+const TRY_EVERY: Duration = Duration::from_secs(1);
 /// A storage that has not answered for this long is asked again; an adapter's own limit should be shorter.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -38,6 +42,17 @@ struct Entry {
     slot: usize,
     /// Until it is sent again, after no definite answer.
     back_off: Duration,
+    /// The adapter panicked on a batch with it: it is sent by itself.
+    alone: bool,
+}
+
+/// Since when a storage has not answered.
+#[derive(Default)]
+struct Trouble {
+    since: Option<Instant>,
+    last: Option<Instant>,
+    /// When a write may be tried again.
+    next_try: Option<Instant>,
 }
 
 /// What waits to be sent. Bounded: a live activation has at most one commit here per storage.
@@ -46,16 +61,19 @@ struct Queue {
     fresh: VecDeque<Entry>,
     /// To be sent again, not before this time.
     again: Vec<(Instant, Entry)>,
+    /// The silo is over: nothing is kept any more.
+    closed: bool,
 }
 
 /// One storage of a silo, and the commits on their way to it.
 pub(crate) struct Committer {
     pub(crate) name: String,
     storage: Mutex<Arc<dyn GrainStorage>>,
+    in_parts: bool,
     queue: Mutex<Queue>,
     wake: Notify,
     down: AtomicBool,
-    down_since: Mutex<Option<Instant>>,
+    trouble: Mutex<Trouble>,
     pub(crate) commits: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -65,11 +83,12 @@ impl Committer {
     pub(crate) fn new(name: String, storage: Arc<dyn GrainStorage>) -> Self {
         Self {
             name,
+            in_parts: storage.is_in_parts(),
             storage: Mutex::new(storage),
             queue: Mutex::default(),
             wake: Notify::new(),
             down: AtomicBool::new(false),
-            down_since: Mutex::new(None),
+            trouble: Mutex::default(),
             commits: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -83,7 +102,14 @@ impl Committer {
 
     /// Hands a commit over. Its answer comes to `owner`, after as many re-sends as it takes.
     pub(crate) fn submit(&self, owner: Arc<dyn CommitOwner>, slot: usize, commit: Commit) {
-        self.queue.lock().fresh.push_back(Entry { commit, owner, slot, back_off: FIRST_RETRY });
+        let entry = Entry { commit, owner, slot, back_off: FIRST_RETRY, alone: false };
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            return drop(entry); // outside the lock: it holds an activation
+        }
+        queue.fresh.push_back(entry);
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -92,11 +118,26 @@ impl Committer {
         self.down.load(Ordering::Relaxed)
     }
 
+    /// Is a turn that would write refused? While the storage is down, they all are; where only a part of it may be away,
+    /// all but one every now and then, by whose commit the rest shows itself.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        if !self.is_down() || !self.in_parts {
+            return self.is_down();
+        }
+        let now = Instant::now();
+        let mut trouble = self.trouble.lock();
+        if trouble.next_try.is_some_and(|next| now < next) {
+            return true;
+        }
+        trouble.next_try = Some(now + TRY_EVERY);
+        false
+    }
+
     /// Forgets what is unsettled and lets the adapter go: the silo is over.
     pub(crate) fn clear(&self) {
         let storage = std::mem::replace(&mut *self.storage.lock(), Arc::new(Closed));
         drop(storage); // outside the lock
-        let cleared = std::mem::take(&mut *self.queue.lock());
+        let cleared = std::mem::replace(&mut *self.queue.lock(), Queue { closed: true, ..Queue::default() });
         drop(cleared); // outside the lock: it holds activations
     }
 
@@ -120,6 +161,10 @@ impl Committer {
         let mut batch = Vec::new();
         if !queue.again.is_empty() {
             let now = Instant::now();
+            let alone = queue.again.iter().position(|(due, entry)| entry.alone && *due <= now);
+            if let Some(alone) = alone {
+                return Ok(vec![queue.again.swap_remove(alone).1]);
+            }
             let due = queue.again.extract_if(.., |(due, _)| *due <= now).take(MAX_BATCH);
             batch.extend(due.map(|(_, entry)| entry));
         }
@@ -136,13 +181,23 @@ impl Committer {
             Some(next) => drop(tokio::time::timeout_at(next, woken).await),
             None if self.is_down() => {
                 if tokio::time::timeout(LAST_RETRY, woken).await.is_err() {
-                    let sent = Instant::now();
-                    let answer = self.answered(self.storage().run()).await;
-                    self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
+                    self.probe().await;
                 }
             }
             None => woken.await,
         }
+    }
+
+    /// Would one more failure make it count as down?
+    fn is_in_long_trouble(&self) -> bool {
+        self.trouble.lock().since.is_some_and(|since| since.elapsed() >= DOWN_AFTER)
+    }
+
+    /// Asks the storage for something that is no commit.
+    async fn probe(&self) {
+        let sent = Instant::now();
+        let answer = self.answered(self.storage().run()).await;
+        self.observe(answer.err().filter(|error| !error.is_definite()).as_ref(), sent);
     }
 
     async fn send(&self, batch: Vec<Entry>) {
@@ -151,9 +206,15 @@ impl Committer {
         let sent = Instant::now();
         let commits: Vec<_> = unsettled.batch.iter().map(|entry| entry.commit.clone()).collect();
         let span = tracing::debug_span!("commit", storage = self.name, grains = commits.len());
-        let (answers, missing) = match self.commit(&commits, sent).instrument(span).await {
-            Ok(answers) => (answers, StorageError::unavailable("the adapter gave fewer answers than commits")),
-            Err(silent) => (Vec::new(), silent),
+        let committed = guarded_poll(self.commit(&commits, sent).instrument(span)).await;
+        let panicked = committed.is_err();
+        let (answers, missing) = match committed {
+            Ok(Ok(answers)) => (answers, StorageError::unavailable("the adapter gave fewer answers than commits")),
+            Ok(Err(silent)) => (Vec::new(), silent),
+            Err(panic) => {
+                tracing::error!(storage = self.name, panic, "the storage adapter panicked; trying again, one by one");
+                (Vec::new(), StorageError::unavailable(format_args!("the adapter panicked: {panic}")))
+            }
         };
         drop(commits);
         let mut answers = answers.into_iter();
@@ -178,15 +239,25 @@ impl Committer {
                 Err(error) => {
                     trouble = Some(error);
                     let due = Instant::now() + entry.back_off;
-                    again.push((due, Entry { back_off: (entry.back_off * 2).min(LAST_RETRY), ..entry }));
+                    let back_off = (entry.back_off * 2).min(LAST_RETRY);
+                    again.push((due, Entry { back_off, alone: entry.alone || panicked, ..entry }));
                 }
             }
         }
-        // One shard of a cluster may be away while the others answer: that is not the storage's being down.
-        self.observe(trouble.as_ref().filter(|_| settled == 0), sent);
         if !again.is_empty() {
             self.retries.fetch_add(1, Ordering::Relaxed);
-            self.queue.lock().again.append(&mut again);
+            let mut queue = self.queue.lock();
+            if !queue.closed {
+                queue.again.append(&mut again);
+            }
+        }
+        drop(again); // what is left holds activations
+        // One shard of a cluster, or one grain, may be in trouble while the others are not: that is not the storage's
+        // being down.
+        match trouble {
+            Some(_) if settled == 0 && self.is_in_long_trouble() => self.probe().await,
+            Some(error) if settled == 0 => self.observe(Some(&error), sent),
+            _ => self.observe(None, sent),
         }
     }
 
@@ -213,17 +284,22 @@ impl Committer {
 
     /// Keeps track of whether the storage answers.
     pub(crate) fn observe(&self, trouble: Option<&StorageError>, sent: Instant) {
-        let mut since = self.down_since.lock();
+        let mut known = self.trouble.lock();
         match trouble {
             None => {
                 if self.down.swap(false, Ordering::Relaxed) {
                     tracing::info!(storage = self.name, "the storage answers again");
                 }
-                *since = None;
+                *known = Trouble::default();
             }
             Some(error) => {
-                let since = *since.get_or_insert(sent);
+                if known.last.is_some_and(|last| last.elapsed() >= TROUBLE_LASTS) && !self.is_down() {
+                    *known = Trouble::default();
+                }
+                known.last = Some(Instant::now());
+                let since = *known.since.get_or_insert(sent);
                 if since.elapsed() >= DOWN_AFTER && !self.down.swap(true, Ordering::Relaxed) {
+                    known.next_try = Some(Instant::now() + TRY_EVERY);
                     tracing::error!(storage = self.name, %error, "the storage is down; writes wait, new ones are refused");
                     self.wake.notify_one(); // an idle lane, to probe
                 }
@@ -277,12 +353,16 @@ struct Unsettled<'a> {
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        if !self.batch.is_empty() {
-            let mut queue = self.committer.queue.lock();
-            for entry in self.batch.drain(..).rev() {
+        let batch = std::mem::take(&mut self.batch);
+        let mut queue = self.committer.queue.lock();
+        if !batch.is_empty() && !queue.closed {
+            for entry in batch.into_iter().rev() {
                 queue.fresh.push_front(entry);
             }
             self.committer.wake.notify_one();
+            return;
         }
+        drop(queue);
+        drop(batch); // outside the lock: it holds activations
     }
 }

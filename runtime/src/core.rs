@@ -110,14 +110,27 @@ impl Core {
         self.state.load(Ordering::Relaxed) != RUNNING
     }
 
-    pub(crate) fn begin_stop(&self) -> bool {
-        [RUNNING, SUPERSEDED]
-            .into_iter()
-            .any(|from| self.state.compare_exchange(from, STOPPING, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    pub(crate) fn begin_stop(&self) {
+        for from in [RUNNING, SUPERSEDED] {
+            let _ = self.state.compare_exchange(from, STOPPING, Ordering::AcqRel, Ordering::Acquire); // or it is
+        }
     }
 
     pub(crate) fn end_stop(&self) {
         self.state.store(STOPPED, Ordering::Release);
+    }
+
+    /// Breaks the circles: grains hold references, which hold the silo.
+    pub(crate) fn take_apart(&self) {
+        for host in self.hosts() {
+            host.clear();
+        }
+        let hosts = std::mem::take(&mut *self.hosts.write());
+        let bindings = std::mem::take(&mut *self.bindings.write());
+        let wire = std::mem::take(&mut *self.wire.write());
+        let services = std::mem::take(&mut *self.services.write());
+        drop((hosts, bindings, wire, services));
+        self.storages.iter().for_each(|storage| storage.clear());
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

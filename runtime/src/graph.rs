@@ -73,13 +73,6 @@ impl WaitGraph {
             waits.remove(id);
         }
     }
-
-    /// The queued call goes on waiting at another activation of its grain.
-    pub(crate) fn retarget(&self, id: WaitId, target: Weak<dyn Held>) {
-        if let Some(wait) = self.0.lock().calls.get_mut(&id) {
-            wait.target = target;
-        }
-    }
 }
 
 impl Waits {
@@ -87,6 +80,13 @@ impl Waits {
     pub(crate) fn reserve(&mut self) -> WaitId {
         self.next += 1;
         self.next
+    }
+
+    /// The queued call goes on waiting at another activation of its grain.
+    pub(crate) fn retarget(&mut self, id: WaitId, target: Weak<dyn Held>) {
+        if let Some(wait) = self.calls.get_mut(&id) {
+            wait.target = target;
+        }
     }
 
     /// A call was queued.

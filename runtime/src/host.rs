@@ -114,6 +114,11 @@ impl<G: Grain> TypeHost<G> {
         GrainId::new(self.grain_type.clone(), key.to_text())
     }
 
+    /// The names of the type's records in this storage.
+    pub(crate) fn records_in(&self, slot: usize) -> impl Iterator<Item = &'static str> {
+        G::STATES.iter().zip(&self.slot_of).filter(move |(_, of)| **of == slot).map(|(spec, _)| spec.name)
+    }
+
     pub(crate) fn committer_of(&self, slot: usize) -> &Arc<Committer> {
         &self.core.storages[self.slots[slot]]
     }
@@ -163,7 +168,7 @@ impl<G: Grain> TypeHost<G> {
                 Some(Some(failures)) => failures,
             };
             let made = Activation::new(self, key.clone(), hash);
-            made.set_failures(failures);
+            made.succeed(failures, existing.is_some_and(|existing| existing.is_kept()));
             Some(made)
         });
         let Some((activation, new)) = made else { unreachable!("a missing activation is always made") };
@@ -176,7 +181,7 @@ impl<G: Grain> TypeHost<G> {
     /// Brings a grain back without a call.
     pub(crate) fn reactivate(self: &Arc<Self>, key: &G::Key) {
         if !self.core.is_stopping() {
-            self.make(self.catalog.hash(key), key, false).set_kept();
+            self.make(self.catalog.hash(key), key, false).keep();
         }
     }
 
@@ -258,9 +263,8 @@ impl<G: Grain> AnyHost for TypeHost<G> {
         let mut look = |activation: &Arc<Activation<G>>| {
             activation.fold_calls();
             bytes += activation.estimated_bytes();
-            if idle_ticks.is_some_and(|ticks| now.wrapping_sub(activation.last_used()) >= ticks)
-                && activation.may_be_collected()
-            {
+            let idle_for_long = idle_ticks.is_some_and(|ticks| now.wrapping_sub(activation.last_used()) >= ticks);
+            if activation.is_forgettable() || (idle_for_long && activation.may_be_collected()) {
                 idle.push(activation.clone());
             }
         };

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_grains::state::Persistent;
-use gristmill_grains::{CallError, GrainId, InterfaceRef};
+use gristmill_grains::{GrainId, InterfaceRef};
 
 use crate::core::Core;
 use crate::grains;
@@ -18,6 +19,9 @@ pub(crate) const STORAGE: &str = "gristmill.keeper";
 
 /// Registry grains per grain type: a write stores the keys of one of them.
 const SHARDS: u64 = 16;
+
+/// Until an unreadable part of the registry is read again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The kept grains of one type, in part. Keyed `type+shard`.
 #[grains::grain_interface(grain = "gristmill.keeper", crate = crate::grains)]
@@ -66,32 +70,35 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Brings back the kept grains of every hosted type.
+/// Brings back the kept grains of every hosted type. A part of the registry that cannot be read does not keep the others
+/// back; it is tried again until it can.
 pub(crate) async fn bring_back(core: Arc<Core>) {
+    let kept = core.hosts().into_iter().filter(|host| host.options().keep_running);
+    let mut parts: Vec<_> = kept.flat_map(|host| (0..SHARDS).map(move |number| (host.clone(), number))).collect();
     let mut pace = Pace::default();
-    for host in core.hosts() {
-        if !host.options().keep_running {
-            continue;
-        }
-        for number in 0..SHARDS {
-            loop {
-                match shard(&core, host.grain_type().as_str(), number).keys().await {
-                    Ok(keys) => {
-                        for key in keys {
-                            if let Err(fault) = host.clone().reactivate(&key) {
-                                tracing::error!(%fault, "a kept grain cannot be brought back");
-                            }
-                            pace.step().await;
+    while !parts.is_empty() && !core.is_stopping() {
+        let mut again = Vec::new();
+        for (host, number) in parts {
+            match shard(&core, host.grain_type().as_str(), number).keys().await {
+                Ok(keys) => {
+                    for key in keys {
+                        if let Err(fault) = host.clone().reactivate(&key) {
+                            tracing::error!(%fault, "a kept grain cannot be brought back");
                         }
-                        break;
+                        pace.step().await;
                     }
-                    Err(CallError::Fault(fault)) if !core.is_stopping() => {
-                        tracing::error!(%fault, "the registry of kept grains cannot be read; trying again");
-                        tokio::time::sleep(crate::services::RESTART_DELAY).await;
+                }
+                Err(error) => {
+                    if !core.is_stopping() {
+                        tracing::error!(%error, "a part of the registry of kept grains cannot be read; trying again");
                     }
-                    Err(_) => return,
+                    again.push((host, number));
                 }
             }
+        }
+        parts = again;
+        if !parts.is_empty() {
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Silo(Arc<Running>);
 struct Running {
     core: Arc<Core>,
     services: Mutex<Option<Services>>,
+    /// How the silo was stopped, once it is; held while it is being stopped.
+    stopped: tokio::sync::Mutex<Option<Stopped>>,
 }
 
 /// How a stop went.
@@ -42,7 +44,7 @@ impl Silo {
     }
 
     pub(crate) fn new(core: Arc<Core>, services: Services) -> Self {
-        Self(Arc::new(Running { core, services: Mutex::new(Some(services)) }))
+        Self(Arc::new(Running { core, services: Mutex::new(Some(services)), stopped: tokio::sync::Mutex::default() }))
     }
 
     /// A reference to a grain: `let alice: PlayerRef = silo.grain("alice");`. Does no I/O and activates nothing.
@@ -124,12 +126,14 @@ impl Silo {
     /// activation runs `on_deactivate`, and what they changed is committed. What is not done within
     /// [`drain_timeout`](crate::SiloOptions::drain_timeout) is dropped.
     ///
-    /// A second call returns at once. Dropping the future leaves the silo stopping.
+    /// A second call waits for the same end. Dropping the future leaves the silo stopping; another call goes on with it.
     pub async fn stop(&self) -> Stopped {
         let core = &self.0.core;
-        if !core.begin_stop() {
-            return Stopped { dropped: 0 };
+        let mut end = self.0.stopped.lock().await;
+        if let Some(stopped) = *end {
+            return stopped;
         }
+        core.begin_stop();
         tracing::info!("the silo is stopping");
         let deadline = deadline_after(core.options.drain_timeout);
         let live = || core.hosts().iter().map(|host| host.live()).sum::<usize>();
@@ -149,23 +153,14 @@ impl Silo {
             services.stop().await;
         }
         tracing::info!("the silo has stopped");
-        Stopped { dropped }
+        *end.insert(Stopped { dropped })
     }
 }
 
 impl Running {
-    /// Breaks the circles: grains hold references, which hold the silo.
     fn end(&self) {
         self.core.end_stop();
-        for host in self.core.hosts() {
-            host.clear();
-        }
-        let hosts = std::mem::take(&mut *self.core.hosts.write());
-        let bindings = std::mem::take(&mut *self.core.bindings.write());
-        let wire = std::mem::take(&mut *self.core.wire.write());
-        let services = std::mem::take(&mut *self.core.services.write());
-        drop((hosts, bindings, wire, services));
-        self.core.storages.iter().for_each(|storage| storage.clear());
+        self.core.take_apart();
     }
 }
 

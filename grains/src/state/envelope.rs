@@ -24,9 +24,12 @@ const MAX_HEADER: usize = 64;
 /// Encodes `value` with its header.
 ///
 /// # Errors
-/// What the value's `Serialize` says.
+/// What the value's `Serialize` says; a float that JSON cannot say.
 pub fn seal<T: Serialize>(codec: Codec, schema: u32, value: &T) -> Result<Bytes, String> {
     let mut out = format!("{MAGIC} {HEADER} {} {schema}\n", codec.name()).into_bytes();
+    if codec == Codec::Json {
+        super::finite::check(value).map_err(|error| error.to_string())?;
+    }
     codec.encode_into(value, &mut out)?;
     Ok(out.into())
 }
@@ -84,6 +87,20 @@ mod tests {
         assert_eq!(&sealed[..], b"gristmill 1 json 3\n{\"health\":100}");
         let sealed = seal(Codec::Bincode, 0, &(1u32, "ab")).unwrap();
         assert_eq!(&sealed[..], b"gristmill 1 bincode 0\n\x01\x02ab");
+    }
+
+    #[test]
+    fn what_is_sealed_can_be_read() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let nested = std::collections::BTreeMap::from([("at", vec![(1u8, Some(bad))])]);
+            assert!(seal(Codec::Json, 0, &nested).unwrap_err().contains("JSON"));
+            let sealed = seal(Codec::Bincode, 0, &bad).unwrap();
+            assert_eq!(Sealed::read(&sealed).unwrap().decode::<f64>().unwrap().to_bits(), bad.to_bits());
+        }
+        // As large in memory, and so in a decoder's count, as a record of few bytes can be.
+        let many = vec![0u128; 4_000_000];
+        let sealed = seal(Codec::Bincode, 0, &many).unwrap();
+        assert_eq!(Sealed::read(&sealed).unwrap().decode::<Vec<u128>>().unwrap(), many);
     }
 
     #[test]

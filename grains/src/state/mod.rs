@@ -8,6 +8,7 @@
 mod cell;
 pub mod envelope;
 mod field;
+mod finite;
 mod persistent;
 
 pub use cell::PersistentCell;

@@ -65,10 +65,10 @@ impl<T: Serialize> Persistent<T> {
         let Some(_) = self.spec else { return Ok(()) };
         let body =
             self.snapshot().map_err(|error| Fault::maybe_executed_with(Cause::Codec { detail: error.to_string() }))?;
+        let bit = turn::dirty_bit(self.index.into());
         let record = RecordCommit { index: self.index.into(), body };
         let turn = turn::with_current(|frame| {
             let frame = frame?;
-            frame.dirty &= !turn::dirty_bit(record.index);
             let outbox = frame.extra.as_mut().map(|extra| std::mem::take(&mut extra.outbox)).unwrap_or_default();
             Some((frame.activation.clone(), outbox))
         });
@@ -78,8 +78,9 @@ impl<T: Serialize> Persistent<T> {
             return Err(Fault::not_executed(Cause::Unbound).detailed("a state field is committed inside a turn"));
         };
         let result = commit.await;
-        if result.is_err() {
-            self.touch();
+        match &result {
+            Ok(()) => turn::with_current(|frame| frame.into_iter().for_each(|frame| frame.dirty &= !bit)),
+            Err(_) => self.touch(),
         }
         result
     }

@@ -88,8 +88,8 @@ impl<G: Grain> Activation<G> {
                         }
                     }
                 };
-                let versions = opened.records.iter().map(|record| (record.name.clone(), record.version)).collect();
-                gate.slots.push(Slot::new(storage, Fence { epoch, activation: self.id }, versions));
+                let own: Vec<_> = self.host.records_in(slot).collect();
+                gate.slots.push(Slot::new(storage, Fence { epoch, activation: self.id }, &own, &opened.records));
                 let name = self.host.storage_names[slot];
                 records.push(StoredRecords { storage: name, records: opened.records });
             }
@@ -104,7 +104,8 @@ impl<G: Grain> Activation<G> {
         self.host.look_at(&grain);
         grain.on_activate().await.map_err(|error| failed(error.to_string()).caused_by(error))?;
         // Only what could be activated is brought back.
-        self.host.core.keep(&self.host.options, &id).await?;
+        let kept = self.host.core.keep(&self.host.options, &id).await;
+        kept.map_err(|fault| failed(format!("it cannot be recorded as kept: {fault}")))?;
         Ok(Arc::new(grain))
     }
 
@@ -159,7 +160,7 @@ impl<G: Grain> Activation<G> {
             Ok(snapshots) => snapshots,
             Err(fault) => {
                 discard(grain);
-                return self.fail_activation(fault);
+                return self.fail_activation(failed(fault.to_string()));
             }
         };
         let mut outbox = extra.map(|extra| extra.outbox).unwrap_or_default();
@@ -213,6 +214,7 @@ impl<G: Grain> Activation<G> {
         let kept = slow.kept;
         let back_off = FAILED_FIRST.saturating_mul(1 << (slow.failures - 1).min(16)).min(FAILED_LAST);
         slow.failed_until = Some(Instant::now() + back_off);
+        let until = Instant::now() + back_off;
         let queue = std::mem::take(&mut slow.queue);
         let timers = std::mem::take(&mut slow.timers);
         self.mute.store(true, Ordering::Release);
@@ -222,13 +224,21 @@ impl<G: Grain> Activation<G> {
         tracing::warn!(%fault, waiting = queue.len(), ?back_off, "activation failed");
         queue.into_iter().for_each(|job| job.fail(fault.clone()));
         let activation = self.clone();
-        let keep = kept && self.host.options.keep_running;
+        self.host.core.spawn_task(async move { activation.release_claim().await });
+        if kept {
+            self.try_again_at(until);
+        }
+    }
+
+    /// A kept grain whose activation failed is activated again without being called.
+    fn try_again_at(self: &Arc<Self>, until: Instant) {
+        if !self.host.options.keep_running {
+            return;
+        }
+        let (host, key) = (self.host.clone(), self.key.clone());
         self.host.core.spawn_task(async move {
-            activation.release_claim().await;
-            if keep {
-                tokio::time::sleep(back_off).await;
-                activation.host.reactivate(&activation.key);
-            }
+            tokio::time::sleep_until(until).await;
+            host.reactivate(&key);
         });
     }
 
@@ -242,13 +252,27 @@ impl<G: Grain> Activation<G> {
         slow.failed_until.filter(|until| *until <= Instant::now()).map(|_| slow.failures)
     }
 
-    pub(crate) fn set_kept(&self) {
-        self.inner.lock().slow().kept = true;
+    /// From now on it is tried again when it fails; also if it just has.
+    pub(crate) fn keep(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        let kept = std::mem::replace(&mut inner.slow().kept, true);
+        let until = inner.slow().failed_until.filter(|_| inner.phase == Phase::Failed && !kept);
+        drop(inner);
+        if let Some(until) = until {
+            self.try_again_at(until);
+        }
     }
 
-    pub(crate) fn set_failures(&self, failures: u32) {
-        if failures > 0 {
-            self.inner.lock().slow().failures = failures;
+    pub(crate) fn is_kept(&self) -> bool {
+        self.inner.lock().slow_ref().is_some_and(|slow| slow.kept)
+    }
+
+    /// Takes over what a failed activation before it leaves.
+    pub(crate) fn succeed(&self, failures: u32, kept: bool) {
+        if failures > 0 || kept {
+            let mut inner = self.inner.lock();
+            inner.slow().failures = failures;
+            inner.slow().kept = kept;
         }
     }
 }

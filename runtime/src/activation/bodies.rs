@@ -105,6 +105,8 @@ where
 struct Writing<'a, G>(&'a mut G);
 
 impl<G: Grain, M: Exclusive<G>> Target<M> for Writing<'_, G> {
+    const IS_TURN: bool = true;
+
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         Box::pin(async { arguments.run(self.0).await.map_err(CallError::App) })
     }
@@ -113,6 +115,8 @@ impl<G: Grain, M: Exclusive<G>> Target<M> for Writing<'_, G> {
 struct Reading<'a, G>(&'a G);
 
 impl<G: Grain, M: Shared<G>> Target<M> for Reading<'_, G> {
+    const IS_TURN: bool = true;
+
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
         Box::pin(async { arguments.run(self.0).await.map_err(CallError::App) })
     }

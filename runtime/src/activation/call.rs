@@ -102,8 +102,11 @@ impl<G: Grain> Activation<G> {
     {
         if inline {
             let turn = next_turn_id();
-            let admit =
-                if options.awaited { self.try_admit(B::ACCESS, turn) } else { self.admit_soon(B::ACCESS, turn) };
+            let admit = if options.awaited {
+                self.try_admit(B::ACCESS, turn, M::NAME)
+            } else {
+                self.admit_soon(B::ACCESS, turn, M::NAME)
+            };
             match admit {
                 Admit::Run(admitted) => return Ok(self.run_here::<M, B>(admitted, arguments, options)),
                 Admit::Refuse(fault) => return Err(NotStarted::Refused(fault)),
@@ -330,6 +333,10 @@ where
 
     fn is_live(&self) -> bool {
         self.cell.is_queued()
+    }
+
+    fn method(&self) -> &'static str {
+        M::NAME
     }
 
     fn caller(&self) -> Option<&Arc<ChainNode>> {

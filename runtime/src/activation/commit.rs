@@ -1,12 +1,13 @@
 //! From a turn's end to the storage and back: snapshots, commits, their answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
-use gristmill_grains::storage::Commit;
+use gristmill_grains::storage::{Commit, Opened};
 use gristmill_grains::{Access, Cause, Fault, Grain, StorageError};
 
 use tokio::time::Instant;
@@ -174,54 +175,58 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// Opens the storage again with the activation's own fence and restores what it has lost.
-    async fn restore(self: &Arc<Self>, slot: usize, lost: Option<Commit>) -> Result<Vec<String>, Fault> {
+    /// Opens the storage again with the activation's own fence. Gives the versions that were known just before, and what
+    /// the storage holds; nothing if the activation is over.
+    async fn reopen(&self, slot: usize) -> Result<Option<(BTreeMap<String, u64>, Opened)>, Fault> {
         let committer = self.host.committer_of(slot).clone();
-        let (behind, again) = loop {
-            if lost.is_none() {
-                let settled = self.inner.lock().gate.as_mut().and_then(|gate| gate.when_settled());
-                if let Some(settled) = settled {
-                    let _ = settled.await; // an activation that is lost meanwhile restores nothing below
-                }
-            }
+        loop {
             let (fence, known) = {
                 let inner = self.inner.lock();
                 match inner.gate.as_ref() {
                     Some(gate) if inner.phase != Phase::Dead => {
                         (gate.slots[slot].fence, gate.slots[slot].versions.clone())
                     }
-                    _ => return Ok(Vec::new()),
+                    _ => return Ok(None),
                 }
             };
-            let sent = Instant::now();
-            let grain = self.grain_id();
-            let opened = match committer.answered(committer.storage().open(&grain, fence)).await {
-                Ok(opened) => opened,
+            let (sent, grain) = (Instant::now(), self.grain_id());
+            match committer.answered(committer.storage().open(&grain, fence)).await {
+                Ok(opened) => {
+                    committer.observe(None, sent);
+                    return Ok(Some((known, opened)));
+                }
                 Err(error) if error.is_definite() => return Err(self.storage_fault(slot, &error)),
                 Err(error) => {
                     committer.observe(Some(&error), sent);
                     tokio::time::sleep(REOPEN_RETRY).await;
-                    continue;
                 }
-            };
-            let mut inner = self.inner.lock();
-            let Some(gate) = inner.gate.as_mut() else { return Ok(Vec::new()) };
-            if lost.is_none() && (gate.slots[slot].versions != known || !gate.slots[slot].is_settled()) {
-                continue; // something was written meanwhile: what was read is older than what is known
             }
-            let behind = gate.slots[slot].compare(&opened);
-            break (behind, lost.map(|commit| gate.slots[slot].again(commit)));
+        }
+    }
+
+    /// Makes a commit anew that a storage refused because it has lost what it acknowledged.
+    async fn commit_again(self: Arc<Self>, slot: usize, commit: Commit) {
+        let opened = match self.reopen(slot).await {
+            Ok(Some((_, opened))) => opened,
+            Ok(None) => return,
+            Err(fault) => return self.lose(fault, Loss::Now),
         };
-        if !behind.is_empty() {
+        let mut inner = self.inner.lock();
+        // Given up meanwhile: nothing of it may be written any more.
+        let Some(gate) = inner.gate.as_mut().filter(|gate| gate.slots[slot].is_in_flight()) else { return };
+        let (again, lost) = gate.slots[slot].again(commit, &opened);
+        drop(inner);
+        self.report_restored(slot, lost);
+        self.host.committer_of(slot).submit(self.clone(), slot, again);
+    }
+
+    fn report_restored(&self, slot: usize, records: Vec<String>) {
+        if !records.is_empty() {
             self.host.metrics.restored.fetch_add(1, Ordering::Relaxed);
-            let (grain, storage) = (self.grain_id(), committer.name.clone());
-            tracing::error!(%grain, storage, records = ?behind, "the storage lost acknowledged writes; restoring them");
-            self.host.core.event(SiloEvent::Restored { grain, storage, records: behind.clone() });
+            let (grain, storage) = (self.grain_id(), self.host.committer_of(slot).name.clone());
+            tracing::error!(%grain, storage, ?records, "the storage lost acknowledged writes; restoring them");
+            self.host.core.event(SiloEvent::Restored { grain, storage, records });
         }
-        if let Some(again) = again {
-            committer.submit(self.clone(), slot, again);
-        }
-        Ok(behind)
     }
 
     pub(super) fn storage_fault(&self, slot: usize, error: &StorageError) -> Fault {
@@ -262,18 +267,7 @@ impl<G: Grain> CommitOwner for Activation<G> {
             Err(error) if rolled_back(&commit, &error) => {
                 tracing::error!(grain = %self.grain_id(), %error, "the storage is behind what it acknowledged");
                 let activation = self.clone();
-                let written: Vec<_> = commit.records.iter().map(|record| record.name.clone()).collect();
-                self.host.core.spawn_task(async move {
-                    match activation.restore(slot, Some(commit)).await {
-                        // Records that this commit does not write need the grain itself, in a turn.
-                        Ok(behind) if behind.iter().any(|name| !written.contains(name)) => {
-                            let storage = activation.host.slots[slot];
-                            activation.recheck(storage);
-                        }
-                        Ok(_) => {}
-                        Err(fault) => activation.lose(fault, Loss::Now),
-                    }
-                });
+                self.host.core.spawn_task(async move { activation.commit_again(slot, commit).await });
             }
             Err(error) => {
                 let fault = self.storage_fault(slot, &error);
@@ -305,6 +299,10 @@ impl<G: Grain, B: Body<G, Out = ()>> Job<G> for InternalJob<B> {
 
     fn is_live(&self) -> bool {
         true
+    }
+
+    fn method(&self) -> &'static str {
+        "(state)"
     }
 
     fn caller(&self) -> Option<&Arc<gristmill_grains::turn::ChainNode>> {
@@ -341,6 +339,7 @@ struct Flush<G: Grain>(Arc<Activation<G>>);
 impl<G: Grain> Body<G> for Flush<G> {
     type Out = ();
     const ACCESS: Access = Access::Shared;
+    const LIMITED: bool = false;
 
     async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
         if let Err(fault) = self.0.write(&grain, Which::Due, false) {
@@ -359,12 +358,20 @@ struct Recheck<G: Grain> {
 impl<G: Grain> Body<G> for Recheck<G> {
     type Out = ();
     const ACCESS: Access = Access::Shared;
+    const LIMITED: bool = false;
 
     async fn run(self, grain: Arc<G>) -> (Arc<G>, ()) {
         let Self { activation, slot } = self;
-        let result = match activation.restore(slot, None).await {
-            Ok(behind) if behind.is_empty() => Ok(()),
-            Ok(behind) => activation.write(&grain, Which::Named(slot, &behind), true),
+        let result = match activation.reopen(slot).await {
+            Ok(Some((known, opened))) => {
+                let mut inner = activation.inner.lock();
+                let lost = inner.gate.as_mut().map(|gate| gate.slots[slot].compare(&known, &opened));
+                drop(inner);
+                let lost = lost.unwrap_or_default();
+                activation.report_restored(slot, lost.clone());
+                if lost.is_empty() { Ok(()) } else { activation.write(&grain, Which::Named(slot, &lost), true) }
+            }
+            Ok(None) => Ok(()),
             Err(fault) => Err(fault),
         };
         if let Err(fault) = result {

@@ -10,7 +10,7 @@ use std::sync::Weak;
 use bytes::Bytes;
 use gristmill_grains::Fault;
 use gristmill_grains::port::Outgoing;
-use gristmill_grains::storage::{Commit, Fence, Opened, RecordWrite, WriteId};
+use gristmill_grains::storage::{Commit, Fence, Opened, RecordWrite, StoredRecord, WriteId};
 use gristmill_grains::{GrainId, StorageError};
 use tokio::sync::oneshot;
 
@@ -70,36 +70,54 @@ pub(crate) struct Slot {
     /// The storage's place in the silo.
     pub(crate) storage: usize,
     pub(crate) fence: Fence,
-    /// The version of each record as this activation knows it: it only grows.
+    /// The version of each of the type's records as this activation knows it: it only grows.
     pub(crate) versions: BTreeMap<String, u64>,
     /// The version the store has, where it is another: it lost its tail.
     behind: BTreeMap<String, u64>,
-    /// The oldest generation of the commit in flight; `None` inside: nobody waits for it.
-    in_flight: Option<Option<u64>>,
+    /// What the store acknowledged last, of types with several records here: they are restored together or not at all.
+    acknowledged: Option<BTreeMap<String, Option<Bytes>>>,
+    in_flight: Option<InFlight>,
     pending: BTreeMap<&'static str, Option<Bytes>>,
     pending_since: Option<u64>,
 }
 
+/// The commit in flight.
+struct InFlight {
+    /// Its oldest generation; `None`: nobody waits for it.
+    since: Option<u64>,
+    records: Vec<&'static str>,
+}
+
 impl Slot {
-    pub(crate) fn new(storage: usize, fence: Fence, versions: BTreeMap<String, u64>) -> Self {
+    /// `own`: the records that the grain's type keeps here.
+    pub(crate) fn new(storage: usize, fence: Fence, own: &[&'static str], opened: &[StoredRecord]) -> Self {
+        let own_of = || opened.iter().filter(|record| own.contains(&record.name.as_str()));
+        let bodies = || own_of().map(|record| (record.name.clone(), record.body.clone())).collect();
         Self {
             storage,
             fence,
-            versions,
+            versions: own_of().map(|record| (record.name.clone(), record.version)).collect(),
             behind: BTreeMap::new(),
+            acknowledged: (own.len() > 1).then(bodies),
             in_flight: None,
             pending: BTreeMap::new(),
             pending_since: None,
         }
     }
 
-    /// What the store held when it was opened again: what it lacks of what this activation wrote. Gives the names of the
-    /// records that are behind.
-    pub(crate) fn compare(&mut self, opened: &Opened) -> Vec<String> {
+    /// What the store held when it was opened again, compared with what was `known` just before: the records that it has
+    /// lost. Those of the commit in flight are left to its own answer, those settled meanwhile are newer than both.
+    pub(crate) fn compare(&mut self, known: &BTreeMap<String, u64>, opened: &Opened) -> Vec<String> {
         let stored = |name: &String| opened.records.iter().find(|record| record.name == *name).map_or(0, |r| r.version);
-        self.behind = self.versions.keys().map(|name| (name.clone(), stored(name))).collect();
-        self.behind.retain(|name, stored| *stored < self.versions.get(name).copied().unwrap_or(0));
-        self.behind.keys().cloned().collect()
+        let in_flight = self.in_flight.as_ref().map_or(&[][..], |commit| &commit.records);
+        let lost = known.iter().filter(|(name, version)| {
+            self.versions.get(*name) == Some(*version)
+                && stored(name) < **version
+                && !in_flight.contains(&name.as_str())
+        });
+        let lost: Vec<_> = lost.map(|(name, _)| name.clone()).collect();
+        self.behind.extend(lost.iter().map(|name| (name.clone(), stored(name))));
+        lost
     }
 
     fn write(&self, name: String, body: Option<Bytes>) -> RecordWrite {
@@ -108,15 +126,29 @@ impl Slot {
         RecordWrite { name, expect, version: known + 1, body }
     }
 
-    /// The commit in flight, made anew for what the store has now.
-    pub(crate) fn again(&mut self, commit: Commit) -> Commit {
-        let records = commit.records.into_iter().map(|record| self.write(record.name, record.body)).collect();
-        Commit { records, ..commit }
+    /// The commit in flight was refused by a store that lost its tail: the same commit for what the store has now, with
+    /// every other record it has lost, so that the grain is whole again at once. Also gives the lost records.
+    pub(crate) fn again(&mut self, commit: Commit, opened: &Opened) -> (Commit, Vec<String>) {
+        let in_flight = self.in_flight.take();
+        let lost = self.compare(&self.versions.clone(), opened);
+        self.in_flight = in_flight;
+        let mut records: Vec<_> =
+            commit.records.into_iter().map(|record| self.write(record.name, record.body)).collect();
+        for (name, body) in self.acknowledged.iter().flatten() {
+            if lost.contains(name) && !records.iter().any(|record| record.name == *name) {
+                records.push(self.write(name.clone(), body.clone()));
+            }
+        }
+        (Commit { records, ..commit }, lost)
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// The oldest generation that is not durable here.
     fn unsettled(&self) -> Option<u64> {
-        self.in_flight.flatten().or(self.pending_since)
+        self.in_flight.as_ref().and_then(|commit| commit.since).or(self.pending_since)
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -237,8 +269,9 @@ impl Gate {
             if slot.in_flight.is_some() || slot.pending.is_empty() {
                 continue;
             }
-            slot.in_flight = Some(slot.pending_since.take());
             let pending = std::mem::take(&mut slot.pending);
+            slot.in_flight =
+                Some(InFlight { since: slot.pending_since.take(), records: pending.keys().copied().collect() });
             let records = pending.into_iter().map(|(name, body)| slot.write(name.to_owned(), body)).collect();
             self.writes += 1;
             let write = WriteId(self.writes);
@@ -255,6 +288,9 @@ impl Gate {
             self.bytes = self.bytes.saturating_sub(record.body.as_ref().map_or(0, Bytes::len));
             slot.versions.insert(record.name.clone(), record.version);
             slot.behind.remove(&record.name);
+            if let Some(acknowledged) = &mut slot.acknowledged {
+                acknowledged.insert(record.name.clone(), record.body.clone());
+            }
         }
     }
 

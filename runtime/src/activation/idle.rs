@@ -37,12 +37,22 @@ impl<G: Grain> Activation<G> {
         self.inner.lock().phase == Phase::Failed
     }
 
-    /// Nothing runs, waits, ticks or is on its way; or it is a failed one whose back-off is over.
+    /// Is it only the memory of a failure whose back-off is over?
+    pub(crate) fn is_forgettable(&self) -> bool {
+        if !self.mute.load(Ordering::Acquire) {
+            return false;
+        }
+        let inner = self.inner.lock();
+        let over = |slow: &super::mailbox::Slow<G>| {
+            let over = slow.failed_until.is_none_or(|until| until <= Instant::now());
+            over && !(slow.kept && self.host.options.keep_running)
+        };
+        inner.phase == Phase::Failed && inner.slow_ref().is_none_or(over)
+    }
+
+    /// Nothing runs, waits, ticks or is on its way.
     pub(crate) fn may_be_collected(&self) -> bool {
         let inner = self.inner.lock();
-        if inner.phase == Phase::Failed && !self.host.options.keep_running {
-            return inner.slow_ref().and_then(|slow| slow.failed_until).is_none_or(|until| until <= Instant::now());
-        }
         // While its storage is away it could not end, nor take calls.
         if self.host.slots.iter().any(|storage| self.host.core.storages[*storage].is_down()) {
             return false;

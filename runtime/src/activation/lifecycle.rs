@@ -219,12 +219,17 @@ impl<G: Grain> Activation<G> {
         let host = &self.host;
         let (mut waits, mut ended, mut watch, mut warm) = (Vec::new(), VecDeque::new(), false, None);
         let lost = self.mute.load(Ordering::Acquire);
+        // Before the other locks, and until the calls that wait are known to wait at the successor.
+        let mut graph = host.core.graph.lock();
+        let mut died = false;
         let successor = host.replace(self, |current| {
             let mut inner = self.inner.lock();
             if inner.phase == Phase::Dead {
                 return None;
             }
+            let failed = inner.phase == Phase::Failed;
             inner.phase = Phase::Dead;
+            died = true;
             // Work that outlives the activation learns it, whoever else still knows it.
             let reason = "it has ended".to_owned();
             let over = || Fault::not_executed(Cause::ActivationLost { reason }).of(&self.grain_id());
@@ -239,7 +244,8 @@ impl<G: Grain> Activation<G> {
             let jobs = std::mem::take(&mut slow.queue).into_iter();
             let (queue, rest): (VecDeque<_>, VecDeque<_>) = jobs.partition(|job| job.is_live() && job.transfers());
             ended = rest;
-            let again = host.options.keep_running && !retired && !host.core.is_stopping();
+            // One that failed is tried again by its own timer, if it is kept.
+            let again = host.options.keep_running && !retired && !failed && !host.core.is_stopping();
             if queue.is_empty() && !again {
                 return None;
             }
@@ -253,13 +259,16 @@ impl<G: Grain> Activation<G> {
             drop(fresh);
             Some(successor)
         });
+        if let Some(successor) = &successor {
+            for wait in waits {
+                graph.retarget(wait, successor.me.clone());
+            }
+        }
+        drop(graph);
         drop((ended, warm)); // outside the locks: jobs hold the user's values
-        host.metrics.deactivated.fetch_add(1, Ordering::Relaxed);
+        host.metrics.deactivated.fetch_add(u64::from(died), Ordering::Relaxed);
         host.core.deactivated.notify_waiters();
         if let Some(successor) = successor {
-            for wait in waits {
-                host.core.graph.retarget(wait, successor.me.clone());
-            }
             if watch {
                 successor.watch();
             }

@@ -37,6 +37,8 @@ pub(crate) trait Job<G: Grain>: Send {
     fn access(&self) -> Access;
     /// Does somebody still want it? A call that was given up never runs.
     fn is_live(&self) -> bool;
+    /// What it runs, for messages.
+    fn method(&self) -> &'static str;
     fn caller(&self) -> Option<&Arc<ChainNode>>;
     fn wait(&self) -> Option<WaitId>;
     /// Ends it when its deadline passes.
@@ -96,6 +98,7 @@ pub(crate) struct RunningTask<G: Grain> {
     pub(crate) since: Option<Instant>,
     pub(crate) caller: Option<Weak<dyn Expire>>,
     pub(crate) on: Option<Arc<Task<G>>>,
+    pub(crate) limited: bool,
     pub(crate) reported: bool,
 }
 
@@ -107,6 +110,10 @@ pub(crate) struct Inner<G: Grain> {
     pub(crate) readers: u32,
     /// Does the sweeper look at it?
     pub(crate) watched: bool,
+    /// Is a thread starting queued turns? Others do not pass it: a turn is started by its first poll.
+    pumping: bool,
+    /// What the write turn runs, for messages.
+    pub(crate) doing: &'static str,
     /// Calls since the collector last looked.
     pub(crate) calls: u32,
     pub(crate) held: Option<Arc<G>>,
@@ -130,6 +137,8 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) timers: Timers,
     /// A task for the next turn that awaits.
     pub(crate) warm: Option<Warm<G>>,
+    /// The write turn that the sweeper saw being polled, and when first.
+    pub(crate) polled: Option<(TurnId, Instant, bool)>,
     /// When dirty `every` state is written.
     pub(crate) flush_due: Option<Instant>,
     pub(crate) failed_until: Option<Instant>,
@@ -148,6 +157,7 @@ impl<G: Grain> Default for Slow<G> {
             keep_until: None,
             timers: Timers::default(),
             warm: None,
+            polled: None,
             flush_due: None,
             failed_until: None,
             failures: 0,
@@ -162,6 +172,8 @@ impl<G: Grain> Inner<G> {
             writer: 0,
             readers: 0,
             watched: false,
+            pumping: false,
+            doing: "",
             calls: 0,
             held: None,
             lost: None,
@@ -192,18 +204,19 @@ impl<G: Grain> Inner<G> {
 
     /// Is there something for [`Activation::pump`] to do?
     pub(crate) fn has_work(&self) -> bool {
-        (self.has_queue() || self.is_closing()) && self.phase == Phase::Active && self.writer == 0
+        (self.has_queue() || self.is_closing()) && self.phase == Phase::Active && self.writer == 0 && !self.pumping
     }
 
     /// Takes the grain for a turn that the rules let in.
     #[inline]
-    fn admit(&mut self, access: Access, turn: TurnId) -> Option<Admitted<G>> {
+    fn admit(&mut self, access: Access, turn: TurnId, method: &'static str) -> Option<Admitted<G>> {
         if self.phase != Phase::Active || self.writer != 0 || (access == Access::Exclusive && self.readers != 0) {
             return None;
         }
         let grain = match access {
             Access::Exclusive => {
                 self.writer = turn;
+                self.doing = method;
                 self.held.take()
             }
             Access::Shared => {
@@ -214,6 +227,12 @@ impl<G: Grain> Inner<G> {
         self.calls = self.calls.wrapping_add(1);
         let on_uncommitted = self.gate.as_ref().is_some_and(|gate| !gate.is_open());
         Some(Admitted { grain: grain.expect("an admitting activation holds its grain"), turn, on_uncommitted })
+    }
+
+    /// How many queued reads at the front pass the writes that wait.
+    fn passing(&self) -> usize {
+        let queue = self.slow.iter().flat_map(|slow| &slow.queue);
+        queue.take_while(|job| job.access() == Access::Shared && self.read_awaits(job.caller())).count()
     }
 
     /// Does a running read of this activation wait for the caller? Then its read passes waiting writes: they wait for
@@ -243,7 +262,7 @@ const PUMP_BUDGET: u32 = 32;
 impl<G: Grain> Activation<G> {
     /// Lets a turn in if nobody is before it.
     #[inline]
-    pub(crate) fn try_admit(&self, access: Access, turn: TurnId) -> Admit<G> {
+    pub(crate) fn try_admit(&self, access: Access, turn: TurnId, method: &'static str) -> Admit<G> {
         let mut inner = self.lock_often();
         match inner.phase {
             Phase::Active => {}
@@ -251,7 +270,7 @@ impl<G: Grain> Activation<G> {
             Phase::Failed => return self.failed(&mut inner),
             Phase::Activating | Phase::Closing => return Admit::Wait,
         }
-        if inner.has_queue() || inner.is_closing() {
+        if inner.pumping || inner.has_queue() || inner.is_closing() {
             return Admit::Wait;
         }
         if inner.gate.is_some()
@@ -259,7 +278,7 @@ impl<G: Grain> Activation<G> {
         {
             return Admit::Refuse(fault);
         }
-        match inner.admit(access, turn) {
+        match inner.admit(access, turn, method) {
             Some(admitted) => {
                 self.last_used.store(self.host.core.coarse_now(), Ordering::Relaxed);
                 self.polling.store(true, Ordering::Relaxed);
@@ -273,12 +292,12 @@ impl<G: Grain> Activation<G> {
     /// [`try_admit`](Self::try_admit), at the bottom of the stack. Most turns are over in less time than it takes to
     /// queue and be woken, so one that another thread is polling now is waited for, about a microsecond.
     #[inline]
-    pub(crate) fn admit_soon(&self, access: Access, turn: TurnId) -> Admit<G> {
+    pub(crate) fn admit_soon(&self, access: Access, turn: TurnId, method: &'static str) -> Admit<G> {
         let mut pause = FIRST_PAUSE;
         loop {
             // A read may run beside another one, but on caches that are its own a moment later.
             if !self.polling.load(Ordering::Relaxed) || (access == Access::Shared && pause > FIRST_PAUSE) {
-                match self.try_admit(access, turn) {
+                match self.try_admit(access, turn, method) {
                     Admit::Soon => {}
                     other => return other,
                 }
@@ -309,7 +328,7 @@ impl<G: Grain> Activation<G> {
             detail: detail.to_owned(),
         };
         for slot in &gate.slots {
-            if self.host.core.storages[slot.storage].is_down() {
+            if self.host.core.storages[slot.storage].refuses_writes() {
                 return Some(Fault::not_executed(storage("it is down; the call was not run", slot)));
             }
             if gate.is_full() {
@@ -344,18 +363,20 @@ impl<G: Grain> Activation<G> {
         }
         let limit = self.host.options.mailbox;
         let passes = job.access() == Access::Shared && inner.read_awaits(job.caller());
+        // Behind those that pass already.
+        let place = if passes { inner.passing() } else { usize::MAX };
         let slow = inner.slow();
         if slow.queue.len() >= limit {
-            slow.queue.retain(|job| job.is_live());
+            let (live, dead) = std::mem::take(&mut slow.queue).into_iter().partition(|job| job.is_live());
+            slow.queue = live;
+            let dead: VecDeque<_> = dead;
+            // They hold the user's values, and locks are held here.
+            self.host.core.spawn_task(async move { drop(dead) });
             if slow.queue.len() >= limit {
                 return Err((job, Some(Fault::not_executed(Cause::Overloaded { limit }))));
             }
         }
-        if passes {
-            slow.queue.push_front(job)
-        } else {
-            slow.queue.push_back(job)
-        }
+        slow.queue.insert(place.min(slow.queue.len()), job);
         let watch = !std::mem::replace(&mut inner.watched, true);
         let work = inner.has_work();
         drop(inner);
@@ -374,16 +395,24 @@ impl<G: Grain> Activation<G> {
         access == Access::Shared && inner.phase == Phase::Active && inner.read_awaits(Some(caller))
     }
 
-    /// Runs what may run now, on this task.
+    /// Runs what may run now, on this task; one task at a time.
     pub(crate) fn pump(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.inner.lock().pumping, true) {
+            return; // whoever is at it looks once more before it ends
+        }
+        let pumping = Pumping(self);
         for _ in 0..PUMP_BUDGET {
             match self.next() {
                 Next::Run(job, admitted) => job.run(self, admitted),
                 Next::Refuse(job, fault) => job.fail(fault),
-                Next::Close(reason) => return self.begin_close(reason),
-                Next::Nothing => return,
+                Next::Close(reason) => {
+                    drop(pumping);
+                    return self.begin_close(reason);
+                }
+                Next::Nothing => return std::mem::forget(pumping), // it has stopped already
             }
         }
+        drop(pumping);
         self.pump_later();
     }
 
@@ -397,6 +426,7 @@ impl<G: Grain> Activation<G> {
         let mut inner = self.inner.lock();
         loop {
             if inner.phase != Phase::Active {
+                inner.pumping = false;
                 return Next::Nothing;
             }
             if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
@@ -410,10 +440,14 @@ impl<G: Grain> Activation<G> {
                 if !serves
                     && !first.is_some_and(|job| job.access() == Access::Shared && inner.read_awaits(job.caller()))
                 {
+                    inner.pumping = false;
                     return Next::Nothing;
                 }
             }
-            let Some(job) = inner.slow().queue.pop_front() else { return Next::Nothing };
+            let Some(job) = inner.slow().queue.pop_front() else {
+                inner.pumping = false;
+                return Next::Nothing;
+            };
             if !job.is_live() {
                 dead.push(job);
                 continue;
@@ -426,13 +460,14 @@ impl<G: Grain> Activation<G> {
             {
                 return Next::Refuse(job, fault);
             }
-            return match inner.admit(job.access(), super::turn::next_turn_id()) {
+            return match inner.admit(job.access(), super::turn::next_turn_id(), job.method()) {
                 Some(admitted) => {
                     self.last_used.store(self.host.core.coarse_now(), Ordering::Relaxed);
                     Next::Run(job, admitted)
                 }
                 None => {
                     inner.slow().queue.push_front(job);
+                    inner.pumping = false;
                     Next::Nothing
                 }
             };
@@ -461,6 +496,15 @@ impl<G: Grain> Activation<G> {
             slow.running.retain(|running| running.turn != turn);
         }
         inner.has_work()
+    }
+}
+
+/// A thread that starts queued turns; it stops also when one of them panics where it must not.
+struct Pumping<'a, G: Grain>(&'a Activation<G>);
+
+impl<G: Grain> Drop for Pumping<'_, G> {
+    fn drop(&mut self) {
+        self.0.inner.lock().pumping = false;
     }
 }
 

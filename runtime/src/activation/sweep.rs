@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use gristmill_grains::{Cause, Fault, Grain};
+use gristmill_grains::{Cause, ChainLink, Fault, Grain};
 use tokio::time::Instant;
 
 use super::Activation;
 use super::lifecycle::Loss;
-use super::mailbox::Expire;
+use super::mailbox::{Expire, Phase};
 use crate::events::SiloEvent;
 use crate::options::SiloOptions;
 use crate::sweeper::Swept;
@@ -50,11 +50,11 @@ impl<G: Grain> Swept for Activation<G> {
             if let Some(caller) = &task.caller {
                 due.push(caller.clone());
             }
-            if age >= stuck_after && !std::mem::replace(&mut task.reported, true) {
+            if age >= stuck_after && task.limited && !std::mem::replace(&mut task.reported, true) {
                 let chain: Vec<_> = task.node.waiting().map(|node| node.link()).collect();
                 stuck.push(SiloEvent::StuckTurn { chain, running_for: age });
             }
-            if age >= options.turn_limit {
+            if age >= options.turn_limit && task.limited {
                 over_limit.get_or_insert((method, age));
             }
             let caller = task.caller.as_ref().and_then(Weak::upgrade);
@@ -62,6 +62,28 @@ impl<G: Grain> Swept for Activation<G> {
             if lost && now >= deadline + MUTE_GRACE {
                 task.on.take().inspect(|on| on.abort());
             }
+        }
+        // A write turn without a task is in its first poll: others may wait for one that blocks its thread.
+        let (writer, method) = (inner.writer, inner.doing);
+        let polled = writer != 0
+            && inner.phase == Phase::Active
+            && !inner.slow().running.iter().any(|running| running.turn == writer && running.task.is_some());
+        if polled {
+            keep = true;
+            let seen = inner.slow().polled.filter(|(turn, ..)| *turn == writer).unwrap_or((writer, now, false));
+            let (_, since, reported) = seen;
+            let age = now - since;
+            if age >= stuck_after && !reported {
+                let link = ChainLink { grain: self.grain_id(), method: method.into() };
+                stuck.push(SiloEvent::StuckTurn { chain: vec![link], running_for: age });
+            }
+            if age >= options.turn_limit {
+                over_limit.get_or_insert((method, age));
+            }
+            busy.get_or_insert_with(|| format!("{method} has been running for {age:.1?}"));
+            inner.slow().polled = Some((writer, since, reported || age >= stuck_after));
+        } else {
+            inner.slow().polled = None;
         }
         // A task that waited all the round is of no use now.
         let mut cold = None;

@@ -214,6 +214,10 @@ impl<G: Grain> Job<G> for TickJob<G> {
         !self.stopped.load(Ordering::Acquire)
     }
 
+    fn method(&self) -> &'static str {
+        self.name
+    }
+
     fn caller(&self) -> Option<&Arc<ChainNode>> {
         None
     }

@@ -23,6 +23,8 @@ use super::mailbox::{Admitted, Expire, Phase, Running, RunningTask};
 pub(crate) trait Body<G: Grain>: Send + 'static {
     type Out: Send + 'static;
     const ACCESS: Access;
+    /// Does the turn limit apply? Not to the runtime's own turns, which wait for a storage.
+    const LIMITED: bool = true;
     /// Runs; gives the grain back.
     fn run(self, grain: Arc<G>) -> impl Future<Output = (Arc<G>, Self::Out)> + Send + 'static;
 }
@@ -60,6 +62,16 @@ pub(crate) fn next_turn_id() -> TurnId {
 #[inline]
 pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload))
+}
+
+/// Runs a future; a panic in it becomes its message.
+pub(crate) async fn guarded_poll<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match guarded(|| future.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }
 
 /// Drops a value of the user's; a panic of its `Drop` ends here.
@@ -278,8 +290,11 @@ impl<G: Grain> Activation<G> {
             Some(sink) => held(sink, out),
             None => unreachable!("a result is held at most once"),
         });
-        if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink) {
-            sink.deliver(result);
+        // A result that nobody waits for is dropped there, and may panic; so may a waker that is not tokio's.
+        if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink)
+            && let Err(panic) = guarded(|| sink.deliver(result))
+        {
+            tracing::error!(grain = %finished.activation.grain_id(), panic, "delivering a reply panicked");
         }
         (finished.activation, finished.work)
     }
@@ -297,7 +312,7 @@ impl<G: Grain> Activation<G> {
         activation.polling.store(false, Ordering::Relaxed);
         let mut inner = activation.inner.lock();
         let slow = inner.slow();
-        let task = RunningTask { node, since: None, caller, on: None, reported: false };
+        let task = RunningTask { node, since: None, caller, on: None, limited: B::LIMITED, reported: false };
         let warm = slow.warm.take();
         // Its node may have been noted before.
         slow.running.retain(|running| running.turn != turn);

@@ -6,7 +6,7 @@ use gristmill::grains::filter::{CallFilter, FilteredCall};
 use gristmill::grains::{Fault, TRACEPARENT};
 use gristmill::prelude::*;
 
-use crate::support::{Probe, assert_fault, others_run, soon, spawn};
+use crate::support::{Probe, assert_fault, ms, others_run, soon, spawn};
 
 #[grain_interface]
 trait Relay {
@@ -263,6 +263,87 @@ async fn a_filter_may_try_again_on_either_side() {
         let error = soon(silo.grain::<RelayRef>("b").flaky(9)).await.unwrap_err();
         assert!(matches!(error, CallError::App(ref text) if text == "failure 3"), "{error:?}");
     }
+}
+
+/// Gives each attempt a time of its own, and tries once more.
+struct Impatient;
+
+#[async_trait::async_trait]
+impl CallFilter for Impatient {
+    async fn filter(&self, call: &mut FilteredCall<'_>) -> Result<(), Fault> {
+        for _ in 0..2 {
+            if let Ok(result) = tokio::time::timeout(ms(100), call.proceed()).await {
+                return result;
+            }
+        }
+        Err(Fault::maybe_executed_with(Cause::Timeout))
+    }
+
+    fn retries(&self) -> bool {
+        true
+    }
+}
+
+#[grain_interface]
+trait Halves {
+    async fn both(&mut self, other: Option<String>) -> Result<u64, CallError>;
+    async fn get(&self) -> (u64, u64);
+}
+
+#[derive(Grain)]
+#[grain(implements(Halves))]
+struct HalvesGrain {
+    ctx: GrainContext<Self>,
+    #[state]
+    a: Persistent<u64>,
+    #[state]
+    b: Persistent<u64>,
+}
+
+impl Halves for HalvesGrain {
+    async fn both(&mut self, other: Option<String>) -> Result<u64, CallError> {
+        *self.a += 1;
+        match other {
+            Some(other) => {
+                let called = self.ctx.grain::<HalvesRef>(other).both(None).await;
+                assert!(called.is_err(), "it takes too long");
+            }
+            None if *self.a == 1 => tokio::time::sleep(ms(500)).await,
+            None => {}
+        }
+        *self.b += 1;
+        Ok(*self.b)
+    }
+
+    async fn get(&self) -> (u64, u64) {
+        (*self.a, *self.b)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outgoing_filter_may_give_a_call_up_without_harm_to_its_caller() {
+    let silo = Silo::builder().outgoing(Impatient).grain::<HalvesGrain>().start().await.unwrap();
+    let caller: HalvesRef = silo.grain("caller");
+    assert_eq!(
+        spawn(async move { caller.both(Some("slow".into())).timeout(ms(5_000)).await })
+            .await
+            .unwrap()
+            .unwrap_err()
+            .cause(),
+        Some(&Cause::Timeout)
+    );
+    tokio::time::sleep(ms(2_000)).await;
+    assert_eq!(silo.metrics().grain("halves").unwrap().lost, 0);
+    assert_eq!(soon(silo.grain::<HalvesRef>("slow").get()).await.unwrap(), (1, 1), "the second one never began");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incoming_filter_that_cuts_a_turn_aborts_it_also_when_it_tries_again() {
+    let silo = Silo::builder().incoming(Impatient).grain::<HalvesGrain>().start().await.unwrap();
+    let halves: HalvesRef = silo.grain("h");
+    assert!(soon(halves.both(None)).await.is_err());
+    let (a, b) = soon(halves.get()).await.unwrap();
+    assert_eq!((a, b), (0, 0), "half a turn is not kept");
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,3 +194,48 @@ async fn an_answer_held_back_by_the_storage_ends_at_its_deadline_too() {
     rig.heal();
     assert_eq!(soon(rig.node("n").list()).await.unwrap(), [1, 2]);
 }
+
+#[grain_interface]
+trait Blocker {
+    async fn block(&mut self, millis: u64);
+    async fn get(&self) -> u64;
+}
+
+#[derive(Grain)]
+#[grain(implements(Blocker))]
+struct BlockerGrain {}
+
+impl Blocker for BlockerGrain {
+    async fn block(&mut self, millis: u64) {
+        #[expect(clippy::disallowed_methods, reason = "a turn that blocks its thread")]
+        std::thread::sleep(ms(millis));
+    }
+
+    async fn get(&self) -> u64 {
+        7
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_turn_that_blocks_its_thread_is_reported_and_passed_by() {
+    let options = SiloOptions { stuck_after: ms(200), ..SiloOptions::default() };
+    let builder = Silo::builder().options(options);
+    let silo = builder.grain_with::<BlockerGrain>(|setup| setup.options.turn_limit = ms(600)).start().await.unwrap();
+    let mut events = silo.events();
+    let blocker: BlockerRef = silo.grain("b");
+    let blocking = blocker.clone();
+    let blocking = crate::support::spawn(async move { blocking.block(3_000).await });
+    while !blocking.is_finished() && !silo.is_active(&blocker) {
+        tokio::time::sleep(ms(1)).await;
+    }
+    tokio::time::sleep(ms(50)).await;
+    assert_eq!(soon(blocker.get()).await.unwrap(), 7, "by its successor");
+    let stuck = loop {
+        if let gristmill::SiloEvent::StuckTurn { chain, .. } = soon(events.recv()).await.unwrap() {
+            break chain;
+        }
+    };
+    assert_eq!(stuck[0].to_string(), "blocker/b.block");
+    assert!(!blocking.is_finished(), "it was passed by while it blocked");
+    assert!(soon(blocking).await.unwrap().is_err());
+}

@@ -94,3 +94,69 @@ async fn a_kept_loop_is_back_after_a_panic_and_after_a_restart_and_not_after_it_
     tokio::time::sleep(PATIENCE).await;
     assert_eq!((probe.count("one ticks"), probe.count("one begins")), (ticked, 1));
 }
+
+#[grain_interface]
+trait Moody {
+    async fn call(&self);
+}
+
+/// Cannot be activated until the probe says so.
+#[derive(Grain)]
+#[grain(implements(Moody), lifecycle, keep_running)]
+struct MoodyGrain {
+    #[service]
+    probe: Arc<Probe>,
+}
+
+impl Lifecycle for MoodyGrain {
+    async fn on_activate(&mut self) -> Result<(), BoxError> {
+        if self.probe.has("ill") && !self.probe.has("well") {
+            return Err("not yet".into());
+        }
+        self.probe.note("up");
+        Ok(())
+    }
+}
+
+impl Moody for MoodyGrain {
+    async fn call(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_grain_that_fails_comes_back_though_callers_tried_it_meanwhile() {
+    for callers in [false, true] {
+        let storage = MemoryStorage::new();
+        let probe = Arc::new(Probe::default());
+        let start = || {
+            let builder = Silo::builder().storage("default", storage.clone()).service::<Probe>(probe.clone());
+            builder.grain::<MoodyGrain>().start()
+        };
+        let silo = start().await.unwrap();
+        silo.grain::<MoodyRef>("m").call().await.unwrap();
+        let _ = silo.stop().await;
+        probe.note("ill");
+        let silo = start().await.unwrap();
+        for _ in 0..250 {
+            if callers {
+                silo.grain::<MoodyRef>("m").call().await.unwrap_err();
+            }
+            tokio::time::sleep(ms(10)).await;
+        }
+        probe.note("well");
+        tokio::time::sleep(ms(10_000)).await;
+        assert_eq!(probe.count("up"), 2, "callers: {callers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_activations_of_any_type_are_forgotten() {
+    let probe = Arc::new(Probe::default());
+    probe.note("ill");
+    let builder = Silo::builder().service::<Probe>(probe.clone());
+    let silo = builder.grain_with::<MoodyGrain>(|setup| setup.options.idle = None).start().await.unwrap();
+    for n in 0..200 {
+        silo.grain::<MoodyRef>(format!("m{n}")).call().await.unwrap_err();
+    }
+    tokio::time::sleep(ms(200_000)).await;
+    assert_eq!(silo.metrics().grain("moody").unwrap().live, 0);
+}

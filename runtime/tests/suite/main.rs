@@ -18,6 +18,7 @@ mod oneway;
 mod order;
 mod outages;
 mod panics;
+mod parts;
 mod places;
 mod policies;
 mod refs;

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use gristmill::grains::filter::{CallFilter, FilteredCall};
 use gristmill::prelude::*;
 use gristmill::storage::MemoryStorage;
 use gristmill::storage::memory::When;
@@ -184,4 +185,58 @@ async fn a_deadlocked_branch_of_a_select_fails_and_the_other_one_wins() {
     let scene = scene().await;
     assert_eq!(soon(scene.caller.choose()).await.unwrap(), "another");
     assert_eq!(soon(scene.caller.add()).await.unwrap(), 2, "the refused branch did not run");
+}
+
+#[grain_interface]
+trait Book {
+    async fn write(&self, n: u64);
+    async fn all(&self) -> Vec<u64>;
+}
+
+/// Reentrant, and it shows the order its turns began in.
+#[derive(Grain)]
+#[grain(implements(Book))]
+struct BookGrain {
+    lines: Lines,
+}
+
+#[derive(Default)]
+struct Lines(parking_lot::Mutex<Vec<u64>>);
+
+impl Book for BookGrain {
+    async fn write(&self, n: u64) {
+        self.lines.0.lock().push(n);
+    }
+
+    async fn all(&self) -> Vec<u64> {
+        self.lines.0.lock().clone()
+    }
+}
+
+struct Through;
+
+#[async_trait::async_trait]
+impl CallFilter for Through {
+    async fn filter(&self, call: &mut FilteredCall<'_>) -> Result<(), Fault> {
+        call.proceed().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sends_and_calls_of_one_caller_run_in_order_also_of_a_reentrant_grain_and_through_filters() {
+    for filtered in [false, true] {
+        let mut builder = Silo::builder().grain::<BookGrain>();
+        if filtered {
+            builder = builder.outgoing(Through);
+        }
+        let silo = builder.start().await.unwrap();
+        for round in 0..200 {
+            let book: BookRef = silo.grain(format!("b{round}"));
+            for n in 0..40 {
+                if n % 4 == 3 { book.write(n).await.unwrap() } else { book.write(n).send() }
+            }
+            let lines = soon(book.all()).await.unwrap();
+            assert_eq!(lines, (0..40).collect::<Vec<_>>(), "round {round}, filtered: {filtered}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use gristmill::prelude::*;
 
-use crate::support::{Do, Rig, assert_fault, ended, fault, note, others_run, pass, soon};
+use crate::support::{Do, Rig, assert_fault, ended, fault, ms, note, others_run, pass, soon};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_fails_its_call_and_the_next_one_activates_anew() {
@@ -69,4 +69,45 @@ async fn the_panic_of_one_read_lets_the_others_end_without_their_answers() {
     rig.probe.open("beside");
     assert_fault!(ended(beside).await, Cause::ActivationLost { .. }, true);
     assert!(rig.probe.has("beside ends"));
+}
+
+#[grain_interface]
+trait Brittle {
+    async fn make(&mut self) -> Shards;
+    async fn well(&mut self) -> u64;
+}
+
+/// Panics when nobody takes it.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Shards(bool);
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        if self.0 {
+            panic!("dropped");
+        }
+    }
+}
+
+#[derive(Grain)]
+#[grain(implements(Brittle))]
+struct BrittleGrain {}
+
+impl Brittle for BrittleGrain {
+    async fn make(&mut self) -> Shards {
+        tokio::time::sleep(ms(500)).await;
+        Shards(true)
+    }
+
+    async fn well(&mut self) -> u64 {
+        1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_panics_when_it_is_dropped_does_not_stop_the_mailbox() {
+    let silo = Silo::builder().grain::<BrittleGrain>().start().await.unwrap();
+    let brittle: BrittleRef = silo.grain("b");
+    assert!(brittle.make().timeout(ms(100)).await.is_err());
+    assert_eq!(soon(brittle.well().timeout(ms(2_000))).await.unwrap(), 1);
 }

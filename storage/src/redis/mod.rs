@@ -228,7 +228,7 @@ async fn engine<L: Link>(link: L, address: Address, options: RedisOptions) -> Re
 }
 
 macro_rules! delegate {
-    ($storage:ident) => {
+    ($storage:ident, in_parts: $in_parts:literal) => {
         #[async_trait]
         impl GrainStorage for $storage {
             fn durability(&self) -> Durability {
@@ -251,6 +251,10 @@ macro_rules! delegate {
                 self.engine.run().await
             }
 
+            fn is_in_parts(&self) -> bool {
+                $in_parts
+            }
+
             fn restarts(&self) -> watch::Receiver<u64> {
                 self.engine.restarts.subscribe()
             }
@@ -267,5 +271,5 @@ macro_rules! delegate {
     };
 }
 
-delegate!(RedisStorage);
-delegate!(RedisClusterStorage);
+delegate!(RedisStorage, in_parts: false);
+delegate!(RedisClusterStorage, in_parts: true);
