@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
@@ -16,6 +16,7 @@ use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value};
 use tokio::time;
 
 use super::RedisOptions;
+use super::connection::Connection;
 use super::key;
 
 /// Sends commands, each on one key.
@@ -52,7 +53,7 @@ fn tcp(options: &RedisOptions) -> TcpSettings {
 
 /// One server, over a few connections that come back by themselves.
 pub(super) struct Server {
-    connections: Vec<ConnectionManager>,
+    connections: Vec<Connection>,
     next: AtomicUsize,
 }
 
@@ -67,13 +68,13 @@ impl Server {
             .set_number_of_retries(2)
             .set_max_delay(Duration::from_millis(500))
             .set_pipeline_buffer_size(1_024);
-        let connect = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        let connect = || Connection::connect(client.clone(), config.clone());
         let connections = try_join_all((0..options.connections.max(1)).map(|_| connect())).await?;
         Ok(Self { connections, next: AtomicUsize::new(0) })
     }
 
-    fn connection(&self) -> ConnectionManager {
-        self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()].clone()
+    fn connection(&self) -> &Connection {
+        &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()]
     }
 }
 
@@ -86,16 +87,20 @@ impl Link for Server {
             pipeline.add_command(command);
         }
         // A failure of the connection is everybody's.
-        let mut connection = self.connection();
-        match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut connection)).await {
+        let connection = self.connection();
+        let (mut manager, made) = connection.get();
+        match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut manager)).await {
             Ok(answers) if answers.len() == count => answers,
             Ok(_) => vec![Err(io::Error::from(ErrorKind::InvalidData).into()); count],
-            Err(error) => vec![Err(error); count],
+            Err(error) => {
+                connection.failed(made, &error);
+                vec![Err(error); count]
+            }
         }
     }
 
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
-        Ok(vec![command.query_async(&mut self.connection()).await?])
+        Ok(vec![command.query_async(&mut self.connection().get().0).await?])
     }
 
     fn shard(&self, _key: &str) -> u16 {

@@ -28,12 +28,14 @@
 //!
 //! - `engine`: the contract, over a link.
 //! - `link`: one server, or a cluster.
+//! - `connection`: a connection to one server, that always comes back.
 //! - `script` and `scripts/`: the scripts, and calls of them.
 //! - `reply`, `error`: what they answer.
 //! - `key`: keys and slots.
 //! - `restarts`: notices another process.
 //! - `setup`: what is asked of a server at the start.
 
+mod connection;
 mod engine;
 mod error;
 mod key;

@@ -100,6 +100,34 @@ async fn cut_connection_is_not_a_restart() {
 }
 
 #[tokio::test]
+async fn refused_handshake_is_tried_again_until_it_is_accepted() {
+    let secret = ["--requirepass", "secret"].map(str::to_owned).to_vec();
+    let server = RedisServer::start(RedisOptions { more: secret, ..RedisOptions::default() });
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port());
+    let storage = RedisStorage::connect(url).await.unwrap();
+    let mut owner = Owner::opened(&storage, "alice").await;
+    let write = owner.write(Some(b"1"));
+    assert_eq!(server.cli(&["-a", "secret", "CONFIG", "SET", "requirepass", "other"]), "OK");
+    server.cli(&["-a", "other", "CLIENT", "KILL", "TYPE", "normal"]);
+    let mut refusals = 0;
+    // Until every connection has met a refusal more than once.
+    let attempts = async {
+        while refusals < 6 {
+            match commit(&storage, &write).await {
+                Err(StorageError::Unavailable { detail }) => refusals += u32::from(detail.contains("uthentication")),
+                other => panic!("must be unavailable, was {other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), attempts).await.expect("refused handshakes");
+    assert_eq!(server.cli(&["-a", "other", "CONFIG", "SET", "requirepass", "secret"]), "OK");
+    for _ in 0..4 {
+        assert_eq!(settle(&storage, &write).await, Ok(()), "on every connection");
+    }
+    owner.assert_stored(&storage, b"1").await;
+}
+
+#[tokio::test]
 async fn paused_server_is_unavailable_in_time() {
     let server = RedisServer::start(RedisOptions::default());
     let storage = connect(&server).await;
