@@ -29,11 +29,11 @@ impl Writer {
     /// Opens the file by `open`, on its own thread. `path` is for messages.
     pub(super) async fn start<F>(path: String, open: F) -> Result<Self, StorageError>
     where
-        F: Fn() -> Result<Database, DatabaseError> + Send + 'static,
+        F: Fn(Opening) -> Result<Database, DatabaseError> + Send + 'static,
     {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (opened, is_open) = oneshot::channel();
-        let mut file = File { path: path.clone(), open, database: None };
+        let mut file = File { path: path.clone(), open, database: None, store: None, lost: false };
         let body = move || {
             let answer = file.database().map(drop);
             let failed = answer.is_err();
@@ -121,9 +121,22 @@ struct File<F> {
     open: F,
     /// `None` after a failure: redb refuses a database that met an I/O error until it is opened again.
     database: Option<Database>,
+    /// The file's id, once it was open.
+    store: Option<u64>,
+    /// Was it logged that the file is gone?
+    lost: bool,
 }
 
-impl<F: Fn() -> Result<Database, DatabaseError>> File<F> {
+/// Whether the file may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    /// At the start: a missing file is made.
+    First,
+    /// After a failure: it must be the same file.
+    Again,
+}
+
+impl<F: Fn(Opening) -> Result<Database, DatabaseError>> File<F> {
     fn serve(&mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         let mut jobs = Vec::with_capacity(QUEUE);
         while queue.blocking_recv_many(&mut jobs, QUEUE) > 0 {
@@ -152,22 +165,43 @@ impl<F: Fn() -> Result<Database, DatabaseError>> File<F> {
             drop(tables);
             if changed { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
         };
-        transact(self.database()?).map_err(|failure| failure.at(&path))
+        transact(self.database()?).map_err(|failure| failure.in_operation(&path))
     }
 
     fn database(&mut self) -> Result<&Database, StorageError> {
         if let Some(ref database) = self.database {
             return Ok(database);
         }
-        let opened = (self.open)().map_err(Failure::from).and_then(|database| {
-            let transaction = database.begin_write()?;
-            format::check(&transaction)?;
-            // Made here, so that a file of the right format always has all its tables.
-            drop(Tables::of(&transaction)?);
-            transaction.commit()?;
-            Ok(database)
-        });
-        Ok(self.database.insert(opened.map_err(|failure| failure.at(&self.path))?))
+        match self.opened() {
+            Ok((database, store)) => {
+                (self.store, self.lost) = (Some(store), false);
+                Ok(self.database.insert(database))
+            }
+            Err(failure) => {
+                if self.store.is_some() && failure.is_lost_file() && !self.lost {
+                    self.lost = true;
+                    tracing::error!(path = self.path, "the file of the embedded storage is gone: put it back");
+                }
+                Err(match self.store {
+                    Some(_) => failure.in_operation(&self.path),
+                    None => failure.at_start(&self.path),
+                })
+            }
+        }
+    }
+
+    /// The open file, and its id.
+    fn opened(&self) -> Result<(Database, u64), Failure> {
+        let database = (self.open)(if self.store.is_some() { Opening::Again } else { Opening::First })?;
+        if let Some(store) = self.store {
+            format::check_store(&database, store)?;
+        }
+        let transaction = database.begin_write()?;
+        let store = format::check(&transaction)?;
+        // Made here, so that a file of the right format always has all its tables.
+        drop(Tables::of(&transaction)?);
+        transaction.commit()?;
+        Ok((database, store))
     }
 }
 
@@ -180,12 +214,14 @@ impl<F> fmt::Debug for File<F> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
 
+    use super::super::opener;
     use super::*;
 
     /// A disk that can be full, and outlives the database on it.
@@ -228,7 +264,7 @@ mod tests {
 
     async fn writer(disk: &Disk) -> Writer {
         let disk = disk.clone();
-        let open = move || redb::Database::builder().create_with_backend(disk.clone());
+        let open = move |_| redb::Database::builder().create_with_backend(disk.clone());
         Writer::start("disk".to_owned(), open).await.unwrap()
     }
 
@@ -244,6 +280,42 @@ mod tests {
         }
         disk.full.store(false, Ordering::Relaxed);
         assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2), "nothing of what failed is stored");
+    }
+
+    /// Fails as an unmounted volume does, so that the file is opened again.
+    async fn fail(writer: &Writer) {
+        let failure = || Failure::Redb(redb::Error::Io(io::Error::other("no such device")));
+        let answer = writer.run(move |_| -> Result<(), Failure> { Err(failure()) }).await;
+        assert_unavailable(answer);
+    }
+
+    #[track_caller]
+    fn assert_unavailable<T: fmt::Debug>(answer: Result<T, StorageError>) {
+        assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "must be unavailable, was {answer:?}");
+    }
+
+    async fn writer_of(path: &Path) -> Writer {
+        Writer::start(path.display().to_string(), opener(path.to_owned(), 1 << 20)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn vanished_file_is_not_made_again_nor_replaced_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, away, other] = ["game.redb", "away", "other"].map(|name| dir.path().join(name));
+        let writer = writer_of(&path).await;
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
+        std::fs::rename(&path, &away).unwrap();
+        fail(&writer).await;
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert!(!path.exists(), "an empty file would acknowledge writes");
+        drop(writer_of(&other).await);
+        std::fs::rename(&other, &path).unwrap();
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        drop(Database::create(&other).unwrap());
+        std::fs::rename(&other, &path).unwrap();
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2));
     }
 
     #[tokio::test]
