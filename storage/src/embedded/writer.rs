@@ -319,6 +319,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn file_that_cannot_be_opened_again_is_transient() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, away] = ["game.redb", "away"].map(|name| dir.path().join(name));
+        let writer = writer_of(&path).await;
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
+        fail(&writer).await;
+        let elsewhere = Database::open(&path).unwrap();
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        drop(elsewhere);
+        std::fs::rename(&path, &away).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2));
+    }
+
+    #[tokio::test]
     async fn panic_of_the_thread_is_an_error_not_a_hang() {
         let writer = writer(&Disk::default()).await;
         for _ in 0..2 {
