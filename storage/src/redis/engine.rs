@@ -105,7 +105,13 @@ impl<L: Link> Engine<L> {
 
     /// Takes an answer apart. Another process is told of before anyone gets to see what it answered.
     fn reply(&self, call: &Call<'_>, answer: RedisResult<Value>) -> Result<Reply, StorageError> {
-        let reply = Reply::parse(answer.map_err(|error| error::in_operation(&error))?)?;
+        let failed = |error| {
+            if error::is_demoted(&error) {
+                self.restarts.doubt(self.link.shard(&call.key));
+            }
+            error::in_operation(&error)
+        };
+        let reply = Reply::parse(answer.map_err(failed)?)?;
         if let Some(run_id) = &reply.run_id {
             self.restarts.saw(self.link.shard(&call.key), run_id);
         }

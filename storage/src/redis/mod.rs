@@ -16,7 +16,8 @@
 //! last opened or written.
 //!
 //! Each operation is one Lua script on one key. A batch of commits is one pipeline (in a cluster: one command each, side
-//! by side). With the first answer of a pipeline (in a cluster: with each) comes the run id of the process that gave it.
+//! by side). With the first answer of a pipeline (in a cluster: with each) come the run id and the
+//! replication id of the process that gave it.
 //!
 //! # What Redis must be set to
 //!

@@ -8,7 +8,8 @@ use redis::Value;
 /// The answer of a script, taken apart.
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// The process that answered, where the call asked for it.
+    /// The process that answered and its history (`<run id>:<replication id>`, or `replica`), where the call asked for
+    /// it.
     pub(super) run_id: Option<String>,
     /// What follows `ok`, or the refusal.
     pub(super) outcome: Result<Vec<Value>, StorageError>,

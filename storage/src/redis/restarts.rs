@@ -1,9 +1,16 @@
-//! Notices that another process serves than before, so that acknowledged writes may be gone.
+//! Notices that another process serves than before, or the same with another's data, so that acknowledged writes may be
+//! gone.
+//!
+//! A process is known by its run id and its replication id: the first changes with a restart, the second with a promotion
+//! (also, and harmlessly, when a server gets its first replica).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+/// What a replica answers instead of its ids.
+const REPLICA: &str = "replica";
 
 /// Which process served what, when it was last asked.
 #[derive(Debug, Default)]
@@ -14,10 +21,12 @@ pub(super) struct Restarts {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The run id that served each shard (a slot; one shard if there is one server).
+    /// The process that served each shard (a slot; one shard if there is one server).
     serving: BTreeMap<u16, String>,
     /// Which process took over from which. A fail-over is met once in each of its thousands of slots, and is told once.
     took_over: BTreeMap<String, String>,
+    /// Shards whose process was a replica for a while.
+    doubted: BTreeSet<u16>,
 }
 
 impl Restarts {
@@ -25,17 +34,26 @@ impl Restarts {
         self.count.subscribe()
     }
 
+    /// The process that serves `shard` does not take writes: once one does, it may have lost some.
+    pub(super) fn doubt(&self, shard: u16) {
+        self.seen.lock().doubted.insert(shard);
+    }
+
     /// `shard` was served by the process `run_id`.
     pub(super) fn saw(&self, shard: u16, run_id: &str) {
+        if run_id == REPLICA {
+            return self.doubt(shard);
+        }
         let mut seen = self.seen.lock();
-        if seen.serving.get(&shard).is_some_and(|before| before == run_id) {
+        let doubted = seen.doubted.remove(&shard);
+        if !doubted && seen.serving.get(&shard).is_some_and(|before| before == run_id) {
             return;
         }
         let Some(before) = seen.serving.insert(shard, run_id.to_owned()) else { return };
         if seen.took_over.get(&before).is_some_and(|after| after == run_id) {
             return;
         }
-        let Seen { serving, took_over } = &mut *seen;
+        let Seen { serving, took_over, .. } = &mut *seen;
         took_over.insert(before.clone(), run_id.to_owned());
         // If it gives back one day, that is news again.
         if took_over.get(run_id) == Some(&before) {
@@ -57,6 +75,19 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_was_a_replica_is_told_once_it_takes_writes() {
+        let restarts = Restarts::default();
+        let mut count = restarts.subscribe();
+        let mut saw = |run_id| {
+            restarts.saw(1, run_id);
+            *count.borrow_and_update()
+        };
+        assert_eq!([saw("a"), saw("replica"), saw("replica")], [0; 3]);
+        assert_eq!([saw("a"), saw("a")], [1; 2], "also if it calls itself the same");
+        assert_eq!([saw("replica"), saw("b"), saw("b")], [1, 2, 2], "and once if not");
+    }
 
     #[test]
     fn a_takeover_is_told_once_and_a_return_again() {

@@ -172,6 +172,30 @@ async fn read_only_server_is_unavailable() {
     assert_unavailable(commit(&storage, &write)).await;
     assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
     assert_eq!(settle(&storage, &write).await, Ok(()));
+    assert_eq!(*storage.restarts().borrow(), 1, "it may have lost writes meanwhile");
+}
+
+/// The process is the same throughout: it took another server's data, and is asked to serve again.
+#[tokio::test]
+async fn server_that_was_a_replica_is_noticed() {
+    let (server, other) = (RedisServer::start(RedisOptions::default()), RedisServer::start(RedisOptions::default()));
+    let storage = connect(&server).await;
+    let mut owner = Owner::opened(&storage, "alice").await;
+    assert_eq!(commit(&storage, &owner.write(Some(b"1"))).await, Ok(()));
+    assert_eq!(*storage.restarts().borrow(), 0);
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]), "OK");
+    let synced = async {
+        while !server.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), synced).await.expect("the replica follows");
+    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    let write = owner.write(Some(b"2"));
+    assert_eq!(settle(&storage, &write).await, Err(StorageError::Fenced { seen: None }));
+    assert_eq!(*storage.restarts().borrow(), 1, "known before the answer is");
+    owner.open(&storage).await.unwrap();
+    assert_eq!(*storage.restarts().borrow(), 1, "and once");
 }
 
 #[tokio::test]
