@@ -30,6 +30,7 @@ use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, Opened,
 use tokio::sync::watch;
 
 use crate::size;
+use format::Tables;
 use writer::{Opening, Writer};
 
 /// Options of [`EmbeddedStorage`].
@@ -106,6 +107,21 @@ impl EmbeddedStorage {
     }
 }
 
+impl EmbeddedStorage {
+    /// Commits all in one transaction; an error is that of the whole transaction.
+    async fn commit_together(&self, batch: &[Commit]) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+        let (limit, commits) = (self.shared.commit_limit, batch.to_vec());
+        let work = move |tables: &mut Tables<'_>| {
+            let one = |commit| match size::check(commit, limit) {
+                Ok(()) => tables.commit(commit),
+                Err(too_large) => Ok(Err(too_large)),
+            };
+            commits.iter().map(one).collect()
+        };
+        self.shared.writer.run(work).await
+    }
+}
+
 /// Opens the file. Only the first time may it make one: later, an empty file would not be the store.
 fn opener(path: PathBuf, cache_bytes: usize) -> impl Fn(Opening) -> Result<redb::Database, redb::DatabaseError> {
     move |opening| {
@@ -130,15 +146,18 @@ impl GrainStorage for EmbeddedStorage {
     }
 
     async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
-        let (limit, commits) = (self.shared.commit_limit, batch.to_vec());
-        let answers = self.shared.writer.run(move |tables| {
-            let one = |commit| match size::check(commit, limit) {
-                Ok(()) => tables.commit(commit),
-                Err(too_large) => Ok(Err(too_large)),
-            };
-            commits.iter().map(one).collect()
-        });
-        answers.await.unwrap_or_else(|error| vec![Err(error); batch.len()])
+        match self.commit_together(batch).await {
+            Ok(answers) => answers,
+            Err(error) if error.is_definite() && batch.len() > 1 => {
+                // One of them can never be done, and nothing is. The others do not depend on it.
+                let mut answers = Vec::with_capacity(batch.len());
+                for commit in batch.chunks(1) {
+                    answers.extend(self.commit_together(commit).await.unwrap_or_else(|error| vec![Err(error)]));
+                }
+                answers
+            }
+            Err(error) => vec![Err(error); batch.len()],
+        }
     }
 
     async fn begin_run(&self, floor: u64) -> Result<u64, StorageError> {

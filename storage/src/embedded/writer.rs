@@ -51,14 +51,15 @@ impl Writer {
         }
     }
 
-    /// Does `work` in a transaction, with whatever else is waiting; answers once that is on disk.
+    /// Does `work` in a transaction, with whatever else is waiting; answers once that is on disk. Work is done again in
+    /// another transaction if other work has spoilt the first.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        W: FnOnce(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
+        W: Fn(&mut Tables<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Task { work: Some(work), answer: None, reply });
+        let job = Box::new(Task { work, answer: None, reply });
         let Some(jobs) = &self.jobs else { return Err(self.gone()) };
         jobs.send(job).await.map_err(|_| self.gone())?;
         answer.await.map_err(|_| self.gone())?
@@ -90,7 +91,7 @@ trait Job: Send {
 }
 
 struct Task<W, T> {
-    work: Option<W>,
+    work: W,
     answer: Option<T>,
     reply: oneshot::Sender<Result<T, StorageError>>,
 }
@@ -98,12 +99,10 @@ struct Task<W, T> {
 impl<T, W> Job for Task<W, T>
 where
     T: Send,
-    W: FnOnce(&mut Tables<'_>) -> Result<T, Failure> + Send,
+    W: Fn(&mut Tables<'_>) -> Result<T, Failure> + Send,
 {
     fn perform(&mut self, tables: &mut Tables<'_>) -> Result<(), Failure> {
-        if let Some(work) = self.work.take() {
-            self.answer = Some(work(tables)?);
-        }
+        self.answer = Some((self.work)(tables)?);
         Ok(())
     }
 
@@ -127,6 +126,14 @@ struct File<F> {
     lost: bool,
 }
 
+/// Why a transaction ended without effect.
+enum Stop {
+    /// This job can never be done; the others can.
+    Job(usize, StorageError),
+    /// Nothing can be done now.
+    All(StorageError),
+}
+
 /// Whether the file may be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Opening {
@@ -140,32 +147,50 @@ impl<F: Fn(Opening) -> Result<Database, DatabaseError>> File<F> {
     fn serve(&mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         let mut jobs = Vec::with_capacity(QUEUE);
         while queue.blocking_recv_many(&mut jobs, QUEUE) > 0 {
-            let outcome = self.transact(&mut jobs);
-            if let Err(error) = &outcome {
-                tracing::warn!(%error, jobs = jobs.len(), "a transaction of the embedded storage failed");
-                self.database = None;
-            }
-            for job in jobs.drain(..) {
-                job.settle(outcome.clone());
+            while !jobs.is_empty() {
+                let outcome = match self.transact(&mut jobs) {
+                    Ok(()) => Ok(()),
+                    Err(Stop::Job(index, error)) => {
+                        tracing::warn!(%error, "an operation of the embedded storage failed");
+                        jobs.remove(index).settle(Err(error));
+                        continue; // the others go again
+                    }
+                    Err(Stop::All(error)) => {
+                        tracing::warn!(%error, jobs = jobs.len(), "a transaction of the embedded storage failed");
+                        self.database = None;
+                        Err(error)
+                    }
+                };
+                for job in jobs.drain(..) {
+                    job.settle(outcome.clone());
+                }
             }
         }
     }
 
     /// All jobs in one transaction: all of it is on disk when this returns, or nothing.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StorageError> {
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Stop> {
         let path = self.path.clone();
-        let transact = |database: &Database| -> Result<(), Failure> {
+        let all = |failure: Failure| Stop::All(failure.in_operation(&path));
+        let database = self.database().map_err(Stop::All)?;
+        let begin = || -> Result<_, Failure> {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
-            let mut tables = Tables::of(&transaction)?;
-            for job in jobs {
-                job.perform(&mut tables)?;
-            }
-            let changed = tables.changed;
-            drop(tables);
-            if changed { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) }
+            Ok(transaction)
         };
-        transact(self.database()?).map_err(|failure| failure.in_operation(&path))
+        let transaction = begin().map_err(all)?;
+        let mut tables = Tables::of(&transaction).map_err(all)?;
+        for (index, job) in jobs.iter_mut().enumerate() {
+            if let Err(failure) = job.perform(&mut tables) {
+                let error = failure.in_operation(&path);
+                return Err(if error.is_definite() { Stop::Job(index, error) } else { Stop::All(error) });
+            }
+        }
+        let changed = tables.changed;
+        drop(tables);
+        let end =
+            || -> Result<(), Failure> { if changed { Ok(transaction.commit()?) } else { Ok(transaction.abort()?) } };
+        end().map_err(all)
     }
 
     fn database(&mut self) -> Result<&Database, StorageError> {
@@ -336,6 +361,28 @@ mod tests {
         assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
         std::fs::rename(&away, &path).unwrap();
         assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn job_that_cannot_be_done_fails_alone() {
+        let writer = writer(&Disk::default()).await;
+        let (free, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        // Holds the thread until the other three wait, so that they share a transaction.
+        let hold = writer.run(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
+        let first = writer.run(|tables| tables.begin_run(0));
+        let bad = writer.run(|tables| {
+            tables.begin_run(100)?;
+            Err::<(), _>(Failure::Redb(redb::Error::Corrupted("a page".to_owned())))
+        });
+        let last = writer.run(|tables| tables.begin_run(0));
+        let free = async {
+            // Polled last: all jobs are in the queue.
+            free.send(()).unwrap();
+        };
+        let (hold, first, bad, last, ()) = tokio::join!(biased; hold, first, bad, last, free);
+        assert_eq!((hold, first, last), (Ok(true), Ok(1), Ok(2)), "without what the bad one wrote");
+        assert!(matches!(bad, Err(StorageError::Unreadable { .. })), "{bad:?}");
     }
 
     #[tokio::test]
