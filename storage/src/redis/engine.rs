@@ -5,6 +5,7 @@ use std::time::Duration;
 use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, Opened, StorageError};
 use redis::{RedisResult, Value};
+use tokio::time::Instant;
 
 use super::link::Link;
 use super::reply::Reply;
@@ -15,6 +16,9 @@ use crate::size;
 
 /// The most bytes of bodies in one pipeline; larger batches are sent in several, one after the other.
 const PIPELINE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most round trips of one operation: by hash, by text, and to ask which process serves.
+const ROUND_TRIPS: u32 = 3;
 
 pub(super) struct Engine<L> {
     link: L,
@@ -41,12 +45,17 @@ impl<L: Link> Engine<L> {
         let unsent = |commit| size::check(commit, self.commit_limit).and(Err(StorageError::unavailable("not sent")));
         let mut answers: Vec<_> = batch.iter().map(unsent).collect();
         let mut failed = None;
+        let begun = Instant::now();
         for pipeline in pipelines(batch, self.commit_limit) {
             let calls: Vec<_> = pipeline.iter().map(|index| Call::commit(&self.prefix, &batch[*index])).collect();
-            // One limit of time for the whole batch: after a silence, the rest is not tried.
+            // One limit of time for the whole batch: after a silence, the rest is not tried. In a cluster it may be another
+            // node's, so it is, for as long as one operation may take.
+            let alone = self.link.is_one_process();
             let replies = match &failed {
-                Some(failure) => calls.iter().map(|_| Err(StorageError::clone(failure))).collect(),
-                None => self.calls(&calls).await,
+                Some(failure) if alone || begun.elapsed() >= self.response_timeout * ROUND_TRIPS => {
+                    calls.iter().map(|_| Err(StorageError::clone(failure))).collect()
+                }
+                _ => self.calls(&calls).await,
             };
             for (index, reply) in pipeline.into_iter().zip(replies) {
                 let done =

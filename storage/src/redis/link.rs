@@ -31,6 +31,9 @@ pub(super) trait Link: Send + Sync + 'static {
     /// Keys of one shard are served by one process.
     fn shard(&self, key: &str) -> u16;
 
+    /// Does one process serve every key, so that a failure of it is everybody's?
+    fn is_one_process(&self) -> bool;
+
     /// Must this command of a `send` ask which process serves it?
     fn probes(&self, index: usize) -> bool;
 }
@@ -107,6 +110,10 @@ impl Link for Server {
         0
     }
 
+    fn is_one_process(&self) -> bool {
+        true
+    }
+
     /// One connection leads to one process, so the first answer speaks for all.
     fn probes(&self, index: usize) -> bool {
         index == 0
@@ -151,6 +158,10 @@ impl Link for Cluster {
 
     fn shard(&self, key: &str) -> u16 {
         key::slot(key)
+    }
+
+    fn is_one_process(&self) -> bool {
+        false
     }
 
     fn probes(&self, _index: usize) -> bool {
