@@ -12,7 +12,7 @@ use super::reply::Reply;
 use super::restarts::Restarts;
 use super::script::{By, Call};
 use super::{RedisOptions, error};
-use crate::size;
+use crate::{rules, size};
 
 /// The most bytes of bodies in one pipeline; larger batches are sent in several, one after the other.
 const PIPELINE_BYTES: usize = 8 * 1024 * 1024;
@@ -42,7 +42,7 @@ impl<L: Link> Engine<L> {
 
     pub(super) async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
         // Ok is only what a server has said.
-        let unsent = |commit| size::check(commit, self.commit_limit).and(Err(StorageError::unavailable("not sent")));
+        let unsent = |commit| check(commit, self.commit_limit).and(Err(StorageError::unavailable("not sent")));
         let mut answers: Vec<_> = batch.iter().map(unsent).collect();
         let mut failed = None;
         let begun = Instant::now();
@@ -128,11 +128,16 @@ impl<L: Link> Engine<L> {
     }
 }
 
-/// Cuts the commits that are not too large into pipelines, by size.
+/// Refuses a commit that need not be sent.
+fn check(commit: &Commit, limit: usize) -> Result<(), StorageError> {
+    rules::check(commit).and_then(|()| size::check(commit, limit))
+}
+
+/// Cuts the commits that can be sent into pipelines, by size.
 fn pipelines(batch: &[Commit], commit_limit: usize) -> Vec<Vec<usize>> {
     let mut pipelines: Vec<Vec<usize>> = Vec::new();
     let mut room = 0;
-    let takes = |commit: &Commit| size::check(commit, commit_limit).is_ok();
+    let takes = |commit: &Commit| check(commit, commit_limit).is_ok();
     for (index, commit) in batch.iter().enumerate().filter(|(_, commit)| takes(commit)) {
         let size = size::body_bytes(commit);
         match pipelines.last_mut() {
