@@ -25,14 +25,16 @@ pub(super) struct Engine<L> {
     prefix: String,
     commit_limit: usize,
     response_timeout: Duration,
+    /// Do the servers tell which process they are?
+    probing: bool,
     pub(super) durability: Durability,
     pub(super) restarts: Restarts,
 }
 
 impl<L: Link> Engine<L> {
-    pub(super) fn new(link: L, durability: Durability, options: RedisOptions) -> Self {
+    pub(super) fn new(link: L, durability: Durability, probing: bool, options: RedisOptions) -> Self {
         let RedisOptions { prefix, commit_limit, response_timeout, .. } = options;
-        Self { link, prefix, commit_limit, response_timeout, durability, restarts: Restarts::default() }
+        Self { link, prefix, commit_limit, response_timeout, probing, durability, restarts: Restarts::default() }
     }
 
     pub(super) async fn open(&self, grain: &GrainId, fence: Fence) -> Result<Opened, StorageError> {
@@ -94,7 +96,7 @@ impl<L: Link> Engine<L> {
         }
         let replies: Vec<_> = calls.iter().zip(answers).map(|(call, answer)| self.reply(call, answer)).collect();
         let mut answered = replies.iter().flatten().peekable();
-        if answered.peek().is_some() && answered.all(|reply| reply.run_id.is_none()) {
+        if self.probing && answered.peek().is_some() && answered.all(|reply| reply.run_id.is_none()) {
             // The call that should have asked failed by itself: ask before the others' answers are believed.
             let ask = Call::run(&self.prefix);
             for answer in self.send(&[&ask], By::Text).await {
@@ -108,7 +110,8 @@ impl<L: Link> Engine<L> {
 
     async fn send(&self, calls: &[&Call<'_>], by: By) -> Vec<RedisResult<Value>> {
         let commands = calls.iter().enumerate();
-        let commands = commands.map(|(index, call)| call.command(by, self.link.probes(index))).collect();
+        let commands =
+            commands.map(|(index, call)| call.command(by, self.probing && self.link.probes(index))).collect();
         self.link.send(commands, self.response_timeout).await
     }
 
@@ -121,8 +124,12 @@ impl<L: Link> Engine<L> {
             error::in_operation(&error)
         };
         let reply = Reply::parse(answer.map_err(failed)?)?;
-        if let Some(run_id) = &reply.run_id {
-            self.restarts.saw(self.link.shard(&call.key), run_id);
+        match &reply.run_id {
+            Some(run_id) => self.restarts.saw(self.link.shard(&call.key), run_id),
+            None if !self.probing && call.writes() && reply.outcome.is_ok() => {
+                self.restarts.took_a_write(self.link.shard(&call.key));
+            }
+            None => {}
         }
         Ok(reply)
     }
@@ -157,5 +164,64 @@ fn of(grain: &GrainId, error: StorageError) -> StorageError {
     match error {
         StorageError::Unreadable { detail } => StorageError::Unreadable { detail: format!("{grain}: {detail}") },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+    use redis::{Cmd, make_extension_error};
+
+    use super::*;
+
+    /// A server that does not tell its run id, and the answers it is to give.
+    #[derive(Default)]
+    struct Silent {
+        sent: Mutex<Vec<Vec<u8>>>,
+        answers: Mutex<Vec<RedisResult<Value>>>,
+    }
+
+    #[async_trait]
+    impl Link for Silent {
+        async fn send(&self, commands: Vec<Cmd>, _limit: Duration) -> Vec<RedisResult<Value>> {
+            self.sent.lock().extend(commands.iter().map(Cmd::get_packed_command));
+            commands.iter().map(|_| self.answers.lock().remove(0)).collect()
+        }
+
+        async fn ask_all(&self, _command: Cmd) -> RedisResult<Vec<Value>> {
+            Ok(Vec::new())
+        }
+
+        fn shard(&self, _key: &str) -> u16 {
+            0
+        }
+
+        fn is_one_process(&self) -> bool {
+            true
+        }
+
+        fn probes(&self, index: usize) -> bool {
+            index == 0
+        }
+    }
+
+    fn number(number: &str) -> RedisResult<Value> {
+        Ok(Value::Array(["", "ok", number].map(|item| Value::BulkString(item.into())).to_vec()))
+    }
+
+    #[tokio::test]
+    async fn server_without_a_run_id_is_not_asked_for_it_and_its_demotion_is_noticed() {
+        let link = Silent::default();
+        let read_only = make_extension_error("READONLY".to_owned(), None);
+        *link.answers.lock() = vec![number("1"), Err(read_only), number("1"), number("2"), number("3")];
+        let engine = Engine::new(link, Durability::Memory, false, RedisOptions::default());
+        assert_eq!(engine.begin_run(0).await, Ok(1));
+        assert!(engine.begin_run(0).await.is_err());
+        assert_eq!(engine.run().await, Ok(1));
+        assert_eq!(*engine.restarts.subscribe().borrow(), 0, "a replica, too, can be read");
+        assert_eq!((engine.begin_run(0).await, engine.begin_run(0).await), (Ok(2), Ok(3)));
+        assert_eq!(*engine.restarts.subscribe().borrow(), 1);
+        assert_eq!(engine.link.sent.lock().len(), 5, "one command for each");
     }
 }

@@ -198,7 +198,8 @@ async fn engine<L: Link>(link: L, options: RedisOptions) -> Result<Engine<L>, St
         Some(declared) => declared,
         None => setup::durability(&link).await?,
     };
-    Ok(Engine::new(link, durability, options))
+    let probing = setup::tells_process(&link).await?;
+    Ok(Engine::new(link, durability, probing, options))
 }
 
 macro_rules! delegate {

@@ -54,6 +54,14 @@ impl Restarts {
         self.seen.lock().doubted.insert(shard);
     }
 
+    /// `shard` took a write, by a process that does not tell which it is.
+    pub(super) fn took_a_write(&self, shard: u16) {
+        if self.seen.lock().doubted.remove(&shard) {
+            tracing::warn!("Redis takes writes again: it may have lost acknowledged writes");
+            self.count.send_modify(|count| *count += 1);
+        }
+    }
+
     /// `shard` was served by the process `run_id`.
     pub(super) fn saw(&self, shard: u16, run_id: &str) {
         if run_id == REPLICA {

@@ -32,6 +32,15 @@ pub(super) async fn check_standalone(link: &impl Link) -> Result<(), StorageErro
     Ok(())
 }
 
+/// Do the servers tell which process they are? Without it, only a server that refused writes for a while is noticed.
+pub(super) async fn tells_process(link: &impl Link) -> Result<bool, StorageError> {
+    let told = info(link, "server").await?.iter().all(|info| field(info, "run_id").is_some_and(|id| !id.is_empty()));
+    if !told {
+        tracing::warn!("Redis does not tell its run_id: writes that it loses in a restart are not noticed");
+    }
+    Ok(told)
+}
+
 /// What an acknowledged write survives: the least of all nodes.
 pub(super) async fn durability(link: &impl Link) -> Result<Durability, StorageError> {
     let persistence = info(link, "persistence").await?;
