@@ -3,7 +3,7 @@
 //! # What is in Redis
 //!
 //! One hash for each grain, at `<prefix>:<type>/<key>`, and one counter, at `<prefix>:run`. Two storages on one server
-//! need different prefixes. Of type and key, `%`, `{`, `}` (and `/`, in a type) are escaped as in a URL.
+//! need different prefixes. Of type and key, `%`, `{`, `}` (and `/` and `:`, in a type) are escaped as in a URL.
 //!
 //! | field | value |
 //! |---|---|
@@ -69,7 +69,8 @@ use link::{Cluster, Link, Server};
 /// ```
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Begins every key. Two storages on one Redis need different ones. Default `gm`.
+    /// Begins every key. Two storages on one Redis need different ones. Without `/`, and without `:` at its ends. Default
+    /// `gm`.
     pub prefix: String,
     /// Connections to the server (a cluster has its own way). Default 2.
     pub connections: usize,
@@ -118,8 +119,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](StorageError::Misconfigured) if the server evicts, refuses the credentials, or is a node of a
-    /// cluster; [`Unavailable`](StorageError::Unavailable) if it is not reached.
+    /// [`Misconfigured`](StorageError::Misconfigured) if the server evicts, refuses the credentials or is a node of a
+    /// cluster, or the prefix will not do; [`Unavailable`](StorageError::Unavailable) if it is not reached.
     pub async fn connect(url: impl Into<String>) -> Result<Self, StorageError> {
         Self::connect_with(url, RedisOptions::default()).await
     }
@@ -131,6 +132,7 @@ impl RedisStorage {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: impl Into<String>, options: RedisOptions) -> Result<Self, StorageError> {
         let url = url.into();
+        key::check_prefix(&options.prefix)?;
         let link = connected(&options, Server::connect(&url, &options)).await?;
         setup::check_standalone(&link).await?;
         Ok(Self { engine: Arc::new(engine(link, options).await?) })
@@ -159,7 +161,8 @@ impl RedisClusterStorage {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](StorageError::Misconfigured) if a node evicts, refuses the credentials, or there is no cluster;
+    /// [`Misconfigured`](StorageError::Misconfigured) if a node evicts, refuses the credentials, there is no cluster, or
+    /// the prefix will not do;
     /// [`Unavailable`](StorageError::Unavailable) if it is not reached.
     pub async fn connect<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Result<Self, StorageError> {
         Self::connect_with(urls, RedisOptions::default()).await
@@ -175,6 +178,7 @@ impl RedisClusterStorage {
         options: RedisOptions,
     ) -> Result<Self, StorageError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        key::check_prefix(&options.prefix)?;
         let link = connected(&options, Cluster::connect(&urls, &options)).await?;
         Ok(Self { engine: Arc::new(engine(link, options).await?) })
     }

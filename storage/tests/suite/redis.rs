@@ -214,6 +214,9 @@ async fn wrong_setups_are_refused() {
     }
     let node = RedisServer::start(RedisOptions { cluster: true, ..RedisOptions::default() });
     assert_misconfigured(RedisStorage::connect(node.url()).await, "use RedisClusterStorage");
+    let options = Options { prefix: "gm/x".to_owned(), ..Options::default() };
+    assert_misconfigured(RedisStorage::connect_with("redis://127.0.0.1:1", options.clone()).await, "prefix");
+    assert_misconfigured(RedisClusterStorage::connect_with(["redis://127.0.0.1:1"], options).await, "prefix");
     let secret = ["--requirepass", "secret"].map(str::to_owned).to_vec();
     let closed = RedisServer::start(RedisOptions { more: secret, ..RedisOptions::default() });
     assert_misconfigured(RedisStorage::connect(closed.url()).await, "Redis refuses");
