@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use gristmill_grains::storage::StorageError;
 use redb::{Database, DatabaseError, Durability};
@@ -16,6 +17,9 @@ use super::format::{self, Tables};
 
 /// The most jobs waiting, and the most in one transaction. A full queue makes callers wait.
 const QUEUE: usize = 256;
+
+/// How long the file is left alone after a failure: twice as long after each, from the first to the last.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The handle of the thread. Dropping it ends the thread and closes the file.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl Writer {
     {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (opened, is_open) = oneshot::channel();
-        let mut file = File { path: path.clone(), open, database: None, store: None, lost: false };
+        let mut file = File { path: path.clone(), open, database: None, store: None, lost: false, rest: None };
         let body = move || {
             let answer = file.database().map(drop);
             let failed = answer.is_err();
@@ -43,11 +47,11 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("gristmill-redb".to_owned()).spawn(body);
         let thread = thread.map_err(|error| StorageError::unavailable(format_args!("no thread: {error}")))?;
-        // Made before the wait, so that a failed or cancelled start ends the thread too.
-        let writer = Self { path, jobs: Some(jobs), thread: Some(thread) };
+        // A failed start leaves a thread that ends by itself; so does a cancelled one, after it has verified the file: to
+        // join it would block the executor for as long.
         match is_open.await {
-            Ok(opened) => opened.map(|()| writer),
-            Err(_) => Err(writer.gone()),
+            Ok(opened) => opened.map(|()| Self { path, jobs: Some(jobs), thread: Some(thread) }),
+            Err(_) => Err(gone(&path)),
         }
     }
 
@@ -65,11 +69,15 @@ impl Writer {
         answer.await.map_err(|_| self.gone())?
     }
 
-    /// The thread ends before its handle only by a panic of redb, which happens on a damaged file.
     fn gone(&self) -> StorageError {
-        let detail = format!("{}: redb panicked (its message is on stderr): check or restore the file", self.path);
-        StorageError::Unreadable { detail }
+        gone(&self.path)
     }
+}
+
+/// The thread ends before its handle only by a panic of redb, which happens on a damaged file.
+fn gone(path: &str) -> StorageError {
+    let detail = format!("{path}: redb panicked (its message is on stderr): check or restore the file");
+    StorageError::Unreadable { detail }
 }
 
 impl Drop for Writer {
@@ -124,6 +132,16 @@ struct File<F> {
     store: Option<u64>,
     /// Was it logged that the file is gone?
     lost: bool,
+    /// After a failure: how long the file is left alone.
+    rest: Option<Rest>,
+}
+
+/// A time in which what failed is not tried again.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+    failure: StorageError,
 }
 
 /// Why a transaction ended without effect.
@@ -132,6 +150,8 @@ enum Stop {
     Job(usize, StorageError),
     /// Nothing can be done now.
     All(StorageError),
+    /// Nothing was tried, as this was met a moment ago.
+    Rest(StorageError),
 }
 
 /// Whether the file may be made.
@@ -149,7 +169,11 @@ impl<F: Fn(Opening) -> Result<Database, DatabaseError>> File<F> {
         while queue.blocking_recv_many(&mut jobs, QUEUE) > 0 {
             while !jobs.is_empty() {
                 let outcome = match self.transact(&mut jobs) {
-                    Ok(()) => Ok(()),
+                    Ok(()) => {
+                        self.rest = None;
+                        Ok(())
+                    }
+                    Err(Stop::Rest(error)) => Err(error),
                     Err(Stop::Job(index, error)) => {
                         tracing::warn!(%error, "an operation of the embedded storage failed");
                         jobs.remove(index).settle(Err(error));
@@ -158,6 +182,8 @@ impl<F: Fn(Opening) -> Result<Database, DatabaseError>> File<F> {
                     Err(Stop::All(error)) => {
                         tracing::warn!(%error, jobs = jobs.len(), "a transaction of the embedded storage failed");
                         self.database = None;
+                        let length = self.rest.as_ref().map_or(BACK_OFF.0, |rest| BACK_OFF.1.min(rest.length * 2));
+                        self.rest = Some(Rest { until: Instant::now() + length, length, failure: error.clone() });
                         Err(error)
                     }
                 };
@@ -170,6 +196,9 @@ impl<F: Fn(Opening) -> Result<Database, DatabaseError>> File<F> {
 
     /// All jobs in one transaction: all of it is on disk when this returns, or nothing.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Stop> {
+        if let Some(rest) = self.rest.as_ref().filter(|rest| Instant::now() < rest.until) {
+            return Err(Stop::Rest(rest.failure.clone()));
+        }
         let path = self.path.clone();
         let all = |failure: Failure| Stop::All(failure.in_operation(&path));
         let database = self.database().map_err(Stop::All)?;
@@ -241,13 +270,16 @@ mod tests {
     use std::io;
     use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
+    use tokio::time;
 
     use super::super::opener;
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(15);
 
     /// A disk that can be full, and outlives the database on it.
     #[derive(Clone, Debug, Default)]
@@ -304,7 +336,67 @@ mod tests {
             assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "{answer:?}");
         }
         disk.full.store(false, Ordering::Relaxed);
-        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2), "nothing of what failed is stored");
+        assert_eq!(begun_again(&writer).await, Ok(2), "nothing of what failed is stored");
+    }
+
+    #[tokio::test]
+    async fn failing_file_is_not_opened_again_with_every_operation() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, away] = ["game.redb", "away"].map(|name| dir.path().join(name));
+        let (writer, opened) = writer_of(&path).await;
+        std::fs::rename(&path, &away).unwrap();
+        fail(&writer).await;
+        for _ in 0..1_000 {
+            assert_unavailable(writer.run(|tables| tables.run()).await);
+        }
+        let opened = opened.load(Ordering::Relaxed);
+        assert!(opened < 50, "opened {opened} times");
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(begun_again(&writer).await, Ok(1));
+    }
+
+    /// A start that is cancelled while the file is being verified neither waits for that nor keeps the file.
+    #[tokio::test]
+    async fn cancelled_start_does_not_wait_for_the_file() {
+        let (free, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let (wait, tell) = (std::sync::Mutex::new(wait), std::sync::Mutex::new(Some(tell)));
+        let open = move |_| {
+            let _ = tell.lock().unwrap().take().unwrap().send(());
+            // Until the sender is gone.
+            let _ = wait.lock().unwrap().recv();
+            redb::Database::builder().create_with_backend(InMemoryBackend::new())
+        };
+        let start = tokio::spawn(Writer::start("disk".to_owned(), open));
+        told.await.unwrap();
+        start.abort();
+        assert!(start.await.unwrap_err().is_cancelled(), "it ends though the file is not yet open");
+        drop(free);
+    }
+
+    /// Begins a run once the storage is back.
+    async fn begun_again(writer: &Writer) -> Result<u64, StorageError> {
+        let attempts = async {
+            loop {
+                match writer.run(|tables| tables.begin_run(0)).await {
+                    Err(error) if !error.is_definite() => time::sleep(Duration::from_millis(5)).await,
+                    definite => return definite,
+                }
+            }
+        };
+        time::timeout(PATIENCE, attempts).await.expect("a definite answer in time")
+    }
+
+    /// Asserts that the file is opened again, to no effect.
+    async fn assert_fails_again(writer: &Writer, opened: &AtomicUsize) {
+        let before = opened.load(Ordering::Relaxed);
+        let attempts = async {
+            while opened.load(Ordering::Relaxed) == before {
+                assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+                time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        time::timeout(PATIENCE, attempts).await.expect("another attempt in time");
     }
 
     /// Fails as an unmounted volume does, so that the file is opened again.
@@ -319,48 +411,55 @@ mod tests {
         assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "must be unavailable, was {answer:?}");
     }
 
-    async fn writer_of(path: &Path) -> Writer {
-        Writer::start(path.display().to_string(), opener(path.to_owned(), 1 << 20)).await.unwrap()
+    /// A writer of a file, and how often it was opened.
+    async fn writer_of(path: &Path) -> (Writer, Arc<AtomicUsize>) {
+        let opened = Arc::<AtomicUsize>::default();
+        let (opens, opener) = (opened.clone(), opener(path.to_owned(), 1 << 20));
+        let open = move |opening| {
+            opens.fetch_add(1, Ordering::Relaxed);
+            opener(opening)
+        };
+        (Writer::start(path.display().to_string(), open).await.unwrap(), opened)
     }
 
     #[tokio::test]
     async fn vanished_file_is_not_made_again_nor_replaced_by_another() {
         let dir = tempfile::tempdir().unwrap();
         let [path, away, other] = ["game.redb", "away", "other"].map(|name| dir.path().join(name));
-        let writer = writer_of(&path).await;
+        let (writer, opened) = writer_of(&path).await;
         assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
         std::fs::rename(&path, &away).unwrap();
         fail(&writer).await;
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         assert!(!path.exists(), "an empty file would acknowledge writes");
         drop(writer_of(&other).await);
         std::fs::rename(&other, &path).unwrap();
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         drop(Database::create(&other).unwrap());
         std::fs::rename(&other, &path).unwrap();
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         std::fs::rename(&away, &path).unwrap();
-        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2));
+        assert_eq!(begun_again(&writer).await, Ok(2));
     }
 
     #[tokio::test]
     async fn file_that_cannot_be_opened_again_is_transient() {
         let dir = tempfile::tempdir().unwrap();
         let [path, away] = ["game.redb", "away"].map(|name| dir.path().join(name));
-        let writer = writer_of(&path).await;
+        let (writer, opened) = writer_of(&path).await;
         assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(1));
         fail(&writer).await;
         let elsewhere = Database::open(&path).unwrap();
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         drop(elsewhere);
         std::fs::rename(&path, &away).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, "").unwrap();
-        assert_unavailable(writer.run(|tables| tables.begin_run(0)).await);
+        assert_fails_again(&writer, &opened).await;
         std::fs::rename(&away, &path).unwrap();
-        assert_eq!(writer.run(|tables| tables.begin_run(0)).await, Ok(2));
+        assert_eq!(begun_again(&writer).await, Ok(2));
     }
 
     #[tokio::test]
@@ -368,17 +467,18 @@ mod tests {
         let writer = writer(&Disk::default()).await;
         let (free, wait) = std::sync::mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
-        // Holds the thread until the other three wait, so that they share a transaction.
-        let hold = writer.run(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
+        // Holds the thread until the other three wait, so that they share a transaction. (If it shares it, it is done again,
+        // and does not wait then: the sender is gone.)
+        let hold = writer.run(move |_| Ok(wait.lock().unwrap().recv().is_err()));
         let first = writer.run(|tables| tables.begin_run(0));
         let bad = writer.run(|tables| {
             tables.begin_run(100)?;
             Err::<(), _>(Failure::Redb(redb::Error::Corrupted("a page".to_owned())))
         });
         let last = writer.run(|tables| tables.begin_run(0));
-        let free = async {
+        let free = async move {
             // Polled last: all jobs are in the queue.
-            free.send(()).unwrap();
+            drop(free);
         };
         let (hold, first, bad, last, ()) = tokio::join!(biased; hold, first, bad, last, free);
         assert_eq!((hold, first, last), (Ok(true), Ok(1), Ok(2)), "without what the bad one wrote");
