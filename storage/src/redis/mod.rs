@@ -25,6 +25,9 @@
 //! storage's durability is `memory`; with `appendfsync everysec` it is `os`, with `always` it is `fsync`. Scripts need
 //! Redis 6 or later, or Valkey.
 //!
+//! Replication is asynchronous: a fail-over loses what the new master has not received. `min-replicas-to-write` (with
+//! `min-replicas-max-lag`) bounds that; a server that has replicas without it is warned of at the start.
+//!
 //! # Layout
 //!
 //! - `engine`: the contract, over a link.
@@ -202,6 +205,7 @@ async fn engine<L: Link>(link: L, options: RedisOptions) -> Result<Engine<L>, St
         Some(declared) => declared,
         None => setup::durability(&link).await?,
     };
+    setup::warn_of_fail_over(&link).await?;
     let probing = setup::tells_process(&link).await?;
     Ok(Engine::new(link, durability, probing, options))
 }
