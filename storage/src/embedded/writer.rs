@@ -6,11 +6,12 @@
 
 use std::fmt;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill_grains::storage::StorageError;
 use redb::{Database, DatabaseError, Durability};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::format::{self, Tables};
@@ -361,16 +362,21 @@ mod tests {
         let (free, wait) = std::sync::mpsc::channel::<()>();
         let (tell, told) = oneshot::channel();
         let (wait, tell) = (std::sync::Mutex::new(wait), std::sync::Mutex::new(Some(tell)));
+        let verified = Arc::<AtomicBool>::default();
+        let done = verified.clone();
         let open = move |_| {
             let _ = tell.lock().unwrap().take().unwrap().send(());
-            // Until the sender is gone.
-            let _ = wait.lock().unwrap().recv();
+            let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+            done.store(true, Ordering::Relaxed);
             redb::Database::builder().create_with_backend(InMemoryBackend::new())
         };
-        let start = tokio::spawn(Writer::start("disk".to_owned(), open));
-        told.await.unwrap();
-        start.abort();
-        assert!(start.await.unwrap_err().is_cancelled(), "it ends though the file is not yet open");
+        let mut start = Box::pin(Writer::start("disk".to_owned(), open));
+        tokio::select! {
+            started = &mut start => panic!("it cannot be open: {started:?}"),
+            told = told => told.unwrap(),
+        }
+        drop(start);
+        assert!(!verified.load(Ordering::Relaxed), "cancelling waited for the file");
         drop(free);
     }
 
