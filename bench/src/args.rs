@@ -6,6 +6,7 @@ pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only TEXT]
 
   local     calls within one silo, beside ractor, kameo and a channel written by hand
+  memory    what an idle grain takes, and how fast grains are activated
 
   --json    one line of JSON a scenario
   --quick   short rounds: to see that it works, not for figures
@@ -16,6 +17,7 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Name {
     Local,
+    Memory,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ impl Args {
                 "--alone" => alone = true,
                 "--only" => only = Some(given.next().ok_or("--only needs a text")?),
                 "local" => name = Some(Name::Local),
+                "memory" => name = Some(Name::Memory),
                 other => return Err(format!("what is {other:?}?")),
             }
         }

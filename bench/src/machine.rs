@@ -34,6 +34,13 @@ fn git(arguments: &[&str]) -> String {
     text.map_or_else(|| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
 }
 
+/// Resident bytes of this process.
+pub(crate) fn resident() -> u64 {
+    const PAGE: u64 = 4096;
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
+}
+
 /// CPU time of this process so far, of all its threads; to 10 ms.
 pub(crate) fn cpu_time() -> Duration {
     const TICKS_PER_SECOND: u64 = 100;

@@ -5,8 +5,11 @@
 
 mod args;
 mod contenders;
+mod counting;
 mod local;
 mod machine;
+mod memory;
+mod nowhere;
 mod report;
 mod rounds;
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     report.head(&machine::describe(args.quick));
     match args.name {
         Name::Local => local::run(&args, &report),
+        Name::Memory => memory::run(&args, &report),
     }
     ExitCode::SUCCESS
 }

@@ -7,6 +7,8 @@ use crate::{IsResult, Never, Wire};
 
 pub use serde;
 
+pub use crate::grain::Keyed;
+
 /// A type of a method's signature, as the generated code uses it.
 ///
 /// Its methods are the inherent ones where the type is fit for them, and [`Unfit`]'s otherwise. So a type that is not has

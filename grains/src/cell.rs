@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::deadline_after;
 use crate::sync::Mutex;
 use crate::turn::ChainNode;
 use crate::{Cause, Fault, Method, Outcome};
@@ -17,7 +19,8 @@ struct Inner<M: Method> {
     state: State<M>,
     waker: Option<Waker>,
     node: Option<Arc<ChainNode>>,
-    deadline: Instant,
+    /// When it ends unanswered; without one, the runtime states it when it first looks.
+    deadline: Option<Instant>,
 }
 
 enum State<M: Method> {
@@ -30,12 +33,12 @@ enum State<M: Method> {
 
 impl<M: Method> CallCell<M> {
     /// A call that waits to be run.
-    pub fn queued(args: M, deadline: Instant) -> Self {
+    pub fn queued(args: M, deadline: Option<Instant>) -> Self {
         Self(Mutex::new(Inner { args: Some(args), state: State::Queued, waker: None, node: None, deadline }))
     }
 
     /// A call that has begun.
-    pub fn running(node: Option<Arc<ChainNode>>, deadline: Instant) -> Self {
+    pub fn running(node: Option<Arc<ChainNode>>, deadline: Option<Instant>) -> Self {
         Self(Mutex::new(Inner { args: None, state: State::Running, waker: None, node, deadline }))
     }
 
@@ -80,15 +83,16 @@ impl<M: Method> CallCell<M> {
         }
     }
 
-    /// Ends the call with `Timeout` if its deadline has passed. Says whether it is over.
-    pub fn expire(&self, now: Instant, detail: impl FnOnce() -> Fault) -> bool {
+    /// Ends the call with `Timeout` if its deadline has passed; one without a deadline gets `now + default`. Says whether
+    /// it is over.
+    pub fn expire(&self, now: Instant, default: Duration, detail: impl FnOnce() -> Fault) -> bool {
         let mut inner = self.0.lock();
         let begun = match inner.state {
             State::Queued => false,
             State::Running => true,
             State::Done(_) | State::Over => return true,
         };
-        if inner.deadline > now {
+        if *inner.deadline.get_or_insert_with(|| deadline_after(default)) > now {
             return false;
         }
         let fault = if begun { detail().after_start() } else { detail() };
@@ -107,7 +111,7 @@ impl<M: Method> CallCell<M> {
     }
 
     /// The deadline.
-    pub fn deadline(&self) -> Instant {
+    pub fn deadline(&self) -> Option<Instant> {
         self.0.lock().deadline
     }
 

@@ -15,7 +15,8 @@ use crate::{ActivationId, Cause, Fault, Grain, GrainId, GrainRef, RequestContext
 /// spawned work, where it does not keep the activation alive.
 pub struct GrainContext<G> {
     id: GrainId,
-    activation: Weak<dyn AnyActivation>,
+    /// `None` in a detached context.
+    activation: Option<Weak<dyn AnyActivation>>,
     grain: PhantomData<fn(&mut G)>,
 }
 
@@ -35,7 +36,51 @@ impl<G: Grain> GrainContext<G> {
     /// For the runtime.
     #[doc(hidden)]
     pub fn new(id: GrainId, activation: Weak<dyn AnyActivation>) -> Self {
-        Self { id, activation, grain: PhantomData }
+        Self { id, activation: Some(activation), grain: PhantomData }
+    }
+
+    /// A context without an activation, for tests of a grain's own code without a silo. With
+    /// [`Persistent::detached`](crate::state::Persistent::detached) it makes a grain by a struct literal:
+    ///
+    /// ```
+    /// # mod example {
+    /// use gristmill_grains::state::Persistent; // in a program: gristmill::prelude::*
+    /// use gristmill_grains::{Grain, GrainContext, grain_interface};
+    ///
+    /// #[grain_interface(crate = gristmill_grains)]
+    /// pub trait Player {
+    ///     async fn greet(&self) -> String;
+    /// }
+    ///
+    /// #[derive(Grain)]
+    /// #[grain(implements(Player), crate = gristmill_grains)]
+    /// pub struct PlayerGrain {
+    ///     ctx: GrainContext<Self>,
+    ///     #[state]
+    ///     greeting: Persistent<String>,
+    /// }
+    ///
+    /// impl Player for PlayerGrain {
+    ///     async fn greet(&self) -> String {
+    ///         format!("{}, {}", *self.greeting, self.ctx.key())
+    ///     }
+    /// }
+    ///
+    /// pub async fn a_player_greets() {
+    ///     let greeting = Persistent::detached("Hello".to_owned());
+    ///     let player = PlayerGrain { ctx: GrainContext::detached("alice"), greeting };
+    ///     assert_eq!(player.greet().await, "Hello, alice");
+    /// }
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(example::a_player_greets());
+    /// ```
+    ///
+    /// Calls through references that it makes fail with [`Cause::Unbound`]; timers, [`spawn`](Self::spawn) and
+    /// [`activation_id`](Self::activation_id), with [`Cause::ActivationLost`]. What ends or keeps an activation does
+    /// nothing.
+    pub fn detached(key: impl Into<G::Key>) -> Self {
+        let id = GrainId::new(G::grain_type(), crate::GrainKey::to_text(&key.into()));
+        Self { id, activation: None, grain: PhantomData }
     }
 
     /// The grain.
@@ -67,7 +112,7 @@ impl<G: Grain> GrainContext<G> {
     /// A reference to another grain (or this one).
     pub fn grain<R: InterfaceRef>(&self, key: impl Into<RefKey<R>>) -> R {
         let key = key.into();
-        R::from_ref(match self.activation.upgrade() {
+        R::from_ref(match self.live() {
             Some(activation) => GrainRef::bound(key, &**activation.runtime()),
             None => GrainRef::unbound(key),
         })
@@ -118,7 +163,7 @@ impl<G: Grain> GrainContext<G> {
     pub fn timer<F: for<'a> TurnFn<'a, G>>(&self, spec: TimerSpec, tick: F) -> Result<TimerHandle, Fault> {
         let activation = self.activation()?;
         let number = activation.start_timer(spec, Box::new(TickFn::new(tick)))?;
-        Ok(TimerHandle { activation: self.activation.clone(), number })
+        Ok(TimerHandle { activation: Arc::downgrade(&activation), number })
     }
 
     /// Runs work beside the turns: it ends with the activation. It has no access to the grain's value; it calls the grain
@@ -133,14 +178,14 @@ impl<G: Grain> GrainContext<G> {
 
     /// Ends the activation once the turns that run now are over. Calls that wait go to the next activation, in order.
     pub fn deactivate_on_idle(&self) {
-        if let Some(activation) = self.activation.upgrade() {
+        if let Some(activation) = self.live() {
             activation.deactivate_on_idle();
         }
     }
 
     /// Keeps the activation from being collected as idle for at least this time from now; zero cancels it.
     pub fn delay_deactivation(&self, time: Duration) {
-        if let Some(activation) = self.activation.upgrade() {
+        if let Some(activation) = self.live() {
             activation.delay_deactivation(time);
         }
     }
@@ -148,7 +193,7 @@ impl<G: Grain> GrainContext<G> {
     /// Ends the activation like [`deactivate_on_idle`](Self::deactivate_on_idle), and a `keep_running` grain is not
     /// brought back, until it is called again.
     pub fn retire(&self) {
-        if let Some(activation) = self.activation.upgrade() {
+        if let Some(activation) = self.live() {
             activation.retire();
         }
     }
@@ -157,6 +202,9 @@ impl<G: Grain> GrainContext<G> {
     /// returns, its sends do not leave, and the next call activates the grain from its stored state. What the turn has
     /// committed by `commit()` stays.
     pub fn abort(&self) {
+        if self.activation.is_none() {
+            return;
+        }
         let in_turn = turn::with_current(|frame| match frame {
             Some(frame) if frame.activation.id() == self.id => {
                 frame.aborted = true;
@@ -164,14 +212,23 @@ impl<G: Grain> GrainContext<G> {
             }
             _ => false,
         });
-        if !in_turn && let Some(activation) = self.activation.upgrade() {
+        if !in_turn && let Some(activation) = self.live() {
             activation.abort();
         }
     }
 
+    /// The activation, if it is still in memory.
+    fn live(&self) -> Option<Arc<dyn AnyActivation>> {
+        self.activation.as_ref()?.upgrade()
+    }
+
     fn activation(&self) -> Result<Arc<dyn AnyActivation>, Fault> {
-        let gone = || Cause::ActivationLost { reason: "the activation has ended".to_owned() };
-        let activation = self.activation.upgrade().ok_or_else(|| Fault::not_executed(gone()).of(&self.id))?;
+        let gone = || {
+            let detached = "a detached context has none; test this with a silo";
+            let reason = if self.activation.is_none() { detached } else { "the activation has ended" };
+            Fault::not_executed(Cause::ActivationLost { reason: reason.to_owned() }).of(&self.id)
+        };
+        let activation = self.live().ok_or_else(gone)?;
         match activation.lost() {
             Some(fault) => Err(fault.of(&self.id)),
             None => Ok(activation),

@@ -251,7 +251,10 @@ impl fmt::Display for Fault {
                 write!(f, "an awaited call from a turn with uncommitted changes; commit() the state first")?;
             }
             Cause::Aborted => write!(f, "the turn aborted; its changes were dropped")?,
-            Cause::Unbound => write!(f, "the reference is bound to no silo; make it with silo.grain() or ctx.grain()")?,
+            Cause::Unbound => write!(
+                f,
+                "the reference is bound to no silo; make it with silo.grain(), or ctx.grain() of a hosted grain"
+            )?,
         }
         if let Some(detail) = detail {
             write!(f, " ({detail})")?;

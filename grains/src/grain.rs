@@ -40,6 +40,16 @@ pub trait Grain: Lifecycle + Sized + Send + Sync + 'static {
     fn is_dirty(&self) -> bool;
 }
 
+/// The key of a grain is that of its interfaces. Implemented by `#[derive(Grain)]`, for the grain's key only; required by
+/// every interface, for its own.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the grain `{Self}` has another key type than its interface",
+    label = "the key of this interface is `{K}`",
+    note = "`#[grain(key = ..)]` and `#[grain_interface(key = ..)]` must name the same type; without `key` it is `StrKey`"
+)]
+pub trait Keyed<K>: Grain<Key = K> {}
+
 /// Why an activation ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -31,6 +31,10 @@ mod modelled {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
+        pub fn try_lock(&self) -> Option<sync::MutexGuard<'_, T>> {
+            Some(self.lock())
+        }
+
         pub fn get_mut(&mut self) -> &mut T {
             self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }

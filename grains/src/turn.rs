@@ -6,30 +6,38 @@
 //! end. It holds only while a turn is polled, so it does not travel into spawned tasks.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
 use crate::port::{AnyActivation, Outgoing};
-use crate::{Access, ChainLink, RequestContext};
+use crate::{Access, ChainLink, GrainId, GrainType, RequestContext};
 
 /// Names a turn within one process; never reused.
 pub type TurnId = u64;
 
 /// A turn that waits for, or runs on behalf of, another one.
-#[derive(Debug)]
 pub struct ChainNode {
     /// The turn.
     pub turn: TurnId,
-    /// Its grain and method.
-    pub link: ChainLink,
+    /// Its activation; weak, as what looks at nodes may outlive it.
+    activation: Weak<dyn AnyActivation>,
+    /// Its method, or the name of a hook or timer.
+    pub method: &'static str,
     /// How it holds its grain.
     pub access: Access,
     /// The turn that awaits it; `None` for a root.
     pub parent: Option<Arc<ChainNode>>,
     /// Set once nobody awaits the turn any more: its ancestors do not wait for it.
     abandoned: AtomicBool,
+}
+
+impl fmt::Debug for ChainNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChainNode({}, turn {})", self.link(), self.turn)
+    }
 }
 
 impl Drop for ChainNode {
@@ -43,6 +51,13 @@ impl Drop for ChainNode {
 }
 
 impl ChainNode {
+    /// Its grain and method.
+    pub fn link(&self) -> ChainLink {
+        let grain = self.activation.upgrade().map(|activation| activation.id());
+        let grain = grain.unwrap_or_else(|| GrainId::new(GrainType::from_wire("gone"), ""));
+        ChainLink { grain, method: self.method.into() }
+    }
+
     /// The caller gave the call up (timed out, dropped it): the edge to it is gone.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
@@ -76,6 +91,8 @@ pub struct Frame {
     pub inlined: u32,
     /// Did it call `ctx.abort()`?
     pub aborted: bool,
+    /// Its node, once somebody needed it.
+    pub node: Option<Arc<ChainNode>>,
     /// What few turns have.
     pub extra: Option<Box<Extra>>,
 }
@@ -89,8 +106,6 @@ pub struct Extra {
     pub deadline: Option<Instant>,
     /// The turn that awaits this one, when it is not the one below on the stack.
     pub parent: Option<Arc<ChainNode>>,
-    /// This turn's own node, once somebody needed it.
-    pub node: Option<Arc<ChainNode>>,
     /// One-way sends, which leave when the turn is durable.
     pub outbox: Vec<Box<dyn Outgoing>>,
 }
@@ -111,23 +126,23 @@ impl Frame {
     }
 
     fn node(&mut self, below: Option<&Arc<ChainNode>>) -> Arc<ChainNode> {
-        if let Some(node) = self.extra.as_ref().and_then(|extra| extra.node.clone()) {
-            return node;
+        if let Some(node) = &self.node {
+            return node.clone();
         }
         let parent = match below {
             Some(below) if self.nested => Some(below.clone()),
             _ => self.extra.as_ref().and_then(|extra| extra.parent.clone()),
         };
         self.activation.note_turn(self.turn, self.access);
-        let link = ChainLink { grain: self.activation.id(), method: self.method.into() };
         let node = Arc::new(ChainNode {
             turn: self.turn,
-            link,
+            activation: Arc::downgrade(&self.activation),
+            method: self.method,
             access: self.access,
             parent,
             abandoned: AtomicBool::new(false),
         });
-        self.extra().node = Some(node.clone());
+        self.node = Some(node.clone());
         node
     }
 }

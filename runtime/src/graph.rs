@@ -171,7 +171,7 @@ impl Waits {
 fn segment(caller: &ChainNode, holder: TurnId) -> Vec<ChainLink> {
     let mut links = Vec::new();
     for node in caller.waiting() {
-        links.push(node.link.clone());
+        links.push(node.link());
         if node.turn == holder {
             break;
         }

@@ -16,8 +16,9 @@ pub(crate) enum Request {
 
 type Handle = mpsc::Sender<Request>;
 
-async fn serve(mut requests: mpsc::Receiver<Request>, next: Option<Handle>) {
+async fn serve(mut requests: mpsc::Receiver<Request>, next: Option<Handle>, bytes: usize) {
     let mut count = 0;
+    let _blob = vec![7u8; bytes];
     while let Some(request) = requests.recv().await {
         // Whoever asked may have gone.
         let _ = match request {
@@ -61,7 +62,16 @@ impl Contender for Channel {
 
     async fn actor(&self, _: &str, next: Option<Handle>) -> Handle {
         let (actor, requests) = mpsc::channel(MAILBOX);
-        tokio::task::spawn(serve(requests, next));
+        tokio::task::spawn(serve(requests, next, 0));
+        actor
+    }
+
+    const NEEDS_HANDLES: bool = true;
+
+    async fn holder(&self, _: &str, bytes: usize) -> Handle {
+        let (actor, requests) = mpsc::channel(MAILBOX);
+        tokio::task::spawn(serve(requests, None, bytes));
+        Self::get(&actor).await; // it has begun
         actor
     }
 

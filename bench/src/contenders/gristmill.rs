@@ -10,6 +10,7 @@ pub(crate) trait Work {
     async fn get(&self) -> u64;
     async fn wait(&mut self) -> u64;
     async fn link(&mut self, next: Option<WorkRef>);
+    async fn fill(&mut self, bytes: u32);
     async fn chain(&mut self) -> u64;
 }
 
@@ -18,6 +19,7 @@ pub(crate) trait Work {
 pub(crate) struct WorkGrain {
     count: u64,
     next: Option<WorkRef>,
+    blob: Vec<u8>,
 }
 
 impl Work for WorkGrain {
@@ -38,6 +40,10 @@ impl Work for WorkGrain {
 
     async fn link(&mut self, next: Option<WorkRef>) {
         self.next = next;
+    }
+
+    async fn fill(&mut self, bytes: u32) {
+        self.blob = vec![7; bytes as usize];
     }
 
     async fn chain(&mut self) -> u64 {
@@ -62,6 +68,14 @@ impl Contender for Gristmill {
     async fn actor(&self, name: &str, next: Option<WorkRef>) -> WorkRef {
         let grain: WorkRef = self.0.grain(name);
         grain.link(next).await.expect("the grain answers");
+        grain
+    }
+
+    const NEEDS_HANDLES: bool = false;
+
+    async fn holder(&self, name: &str, bytes: usize) -> WorkRef {
+        let grain: WorkRef = self.0.grain(name);
+        grain.fill(bytes as u32).await.expect("the grain answers");
         grain
     }
 

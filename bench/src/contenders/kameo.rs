@@ -10,6 +10,7 @@ use super::Contender;
 pub(crate) struct Worker {
     count: u64,
     next: Option<ActorRef<Worker>>,
+    _blob: Vec<u8>,
 }
 
 pub(crate) struct Add(u64);
@@ -67,7 +68,15 @@ impl Contender for Kameo {
     }
 
     async fn actor(&self, _: &str, next: Option<Self::Handle>) -> Self::Handle {
-        Worker::spawn(Worker { count: 0, next })
+        Worker::spawn(Worker { count: 0, next, _blob: Vec::new() })
+    }
+
+    const NEEDS_HANDLES: bool = true;
+
+    async fn holder(&self, _: &str, bytes: usize) -> Self::Handle {
+        let actor = Worker::spawn(Worker { count: 0, next: None, _blob: vec![7; bytes] });
+        actor.wait_for_startup().await;
+        actor
     }
 
     async fn add(actor: &Self::Handle, n: u64) -> u64 {

@@ -15,6 +15,10 @@ pub(crate) trait Contender: Send + Sync + 'static {
     fn start() -> impl Future<Output = Self> + Send;
     /// An actor that answers; equal names, equal actors, where there are names. `next`: whom it calls in a chain.
     fn actor(&self, name: &str, next: Option<Self::Handle>) -> impl Future<Output = Self::Handle> + Send;
+    /// Must a handle be kept for the actor to live?
+    const NEEDS_HANDLES: bool;
+    /// An actor that holds so many bytes.
+    fn holder(&self, name: &str, bytes: usize) -> impl Future<Output = Self::Handle> + Send;
     /// Adds to the actor's counter.
     fn add(actor: &Self::Handle, n: u64) -> impl Future<Output = u64> + Send;
     /// Reads it.

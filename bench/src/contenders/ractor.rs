@@ -17,15 +17,20 @@ struct Worker;
 struct State {
     count: u64,
     next: Option<ActorRef<Message>>,
+    _blob: Vec<u8>,
 }
 
 impl Actor for Worker {
     type Msg = Message;
     type State = State;
-    type Arguments = Option<ActorRef<Message>>;
+    type Arguments = (Option<ActorRef<Message>>, usize);
 
-    async fn pre_start(&self, _: ActorRef<Message>, next: Self::Arguments) -> Result<State, ActorProcessingErr> {
-        Ok(State { count: 0, next })
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        (next, bytes): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(State { count: 0, next, _blob: vec![7; bytes] })
     }
 
     async fn handle(
@@ -76,7 +81,14 @@ impl Contender for Ractor {
     }
 
     async fn actor(&self, _: &str, next: Option<Self::Handle>) -> Self::Handle {
-        let (actor, _) = Actor::spawn(None, Worker, next).await.expect("the actor starts");
+        let (actor, _) = Actor::spawn(None, Worker, (next, 0)).await.expect("the actor starts");
+        actor
+    }
+
+    const NEEDS_HANDLES: bool = true;
+
+    async fn holder(&self, _: &str, bytes: usize) -> Self::Handle {
+        let (actor, _) = Actor::spawn(None, Worker, (None, bytes)).await.expect("the actor starts");
         actor
     }
 

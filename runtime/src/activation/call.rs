@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use gristmill_grains::call::deadline_after;
 use gristmill_grains::cell::CallCell;
 use gristmill_grains::port::{CallOptions, LocalCall, Start};
 use gristmill_grains::turn::{self, ChainNode, Frame};
@@ -136,7 +136,7 @@ impl<G: Grain> Activation<G> {
             Ok(ended) => {
                 let mut cell = None;
                 let finished = Self::finish(ended, B::ACCESS, |me, out| {
-                    let waiting = Arc::new(CallCell::running(None, me.deadline(options)));
+                    let waiting = Arc::new(CallCell::running(None, options.deadline));
                     cell = Some(waiting.clone());
                     held(Reply::new(waiting, me), out)
                 });
@@ -158,7 +158,7 @@ impl<G: Grain> Activation<G> {
             }
             Err(mut run) => {
                 let (me, node) = (Self::of(run.activation()), run.detach());
-                let cell = Arc::new(CallCell::running(Some(node), me.deadline(options)));
+                let cell = Arc::new(CallCell::running(Some(node), options.deadline));
                 let caller = cell_expiry(&cell);
                 Self::continue_turn::<B, _>(run, Reply::new(cell.clone(), &me), Some(caller));
                 routes::put(me);
@@ -172,7 +172,7 @@ impl<G: Grain> Activation<G> {
         M: Method,
         B: CallBody<G, M>,
     {
-        let cell = Arc::new(CallCell::queued(arguments, self.deadline(options)));
+        let cell = Arc::new(CallCell::queued(arguments, options.deadline));
         let here = || if options.awaited { turn::current_node() } else { None };
         let caller = options.caller.clone().or_else(here);
         let job = |wait| {
@@ -231,12 +231,9 @@ impl<G: Grain> Activation<G> {
             dirty: 0,
             inlined: 0,
             aborted: false,
+            node: None,
             extra: None,
         }
-    }
-
-    fn deadline(&self, options: &CallOptions) -> Instant {
-        options.deadline.unwrap_or_else(|| deadline_after(self.host.core.options.call_timeout))
     }
 
     fn name<M: Method>(&self, fault: Fault) -> Fault {
@@ -259,11 +256,11 @@ impl<M: Method> Queued for CallCell<M> {
 }
 
 impl<M: Method> Expire for CallCell<M> {
-    fn expire(&self, now: Instant, fault: &dyn Fn() -> Fault) -> bool {
-        CallCell::expire(self, now, || fault().in_method(M::NAME))
+    fn expire(&self, now: Instant, default: Duration, fault: &dyn Fn() -> Fault) -> bool {
+        CallCell::expire(self, now, default, || fault().in_method(M::NAME))
     }
 
-    fn deadline(&self) -> Instant {
+    fn deadline(&self) -> Option<Instant> {
         CallCell::deadline(self)
     }
 }
@@ -355,11 +352,12 @@ where
         if let Some(wait) = self.wait {
             activation.host.core.graph.remove(wait);
         }
-        let begun = if self.cell.deadline() <= Instant::now() { None } else { self.cell.begin() };
+        let late = self.cell.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        let begun = if late { None } else { self.cell.begin() };
         let Some(arguments) = begun else {
             // Given up, or expired: it does not run.
             let late = || Fault::not_executed(Cause::Timeout).of(&activation.grain_id()).in_method(M::NAME);
-            self.cell.expire(Instant::now(), late);
+            self.cell.expire(Instant::now(), activation.host.core.options.call_timeout, late);
             return activation.not_run(B::ACCESS, admitted);
         };
         let body = B::new(arguments, &activation.host, &activation.key, &self.options.request);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gristmill_grains::{DeactivationReason, Grain};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Activation;
@@ -69,8 +68,8 @@ impl<G: Grain> Activation<G> {
         self.lose(fault, Loss::Now);
         // Nobody sweeps any more: turns that are not over are cut off at their next await, and their callers learn it.
         for running in &mut self.inner.lock().slow().running {
-            let task = running.task.as_mut().and_then(|task| task.abort.take());
-            task.inspect(AbortHandle::abort);
+            let on = running.task.as_mut().and_then(|task| task.on.take());
+            on.inspect(|on| on.abort());
         }
     }
 

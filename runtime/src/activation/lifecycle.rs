@@ -217,7 +217,7 @@ impl<G: Grain> Activation<G> {
     /// Out of the catalog; what waits goes on at a successor.
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
-        let (mut waits, mut ended, mut watch) = (Vec::new(), VecDeque::new(), false);
+        let (mut waits, mut ended, mut watch, mut warm) = (Vec::new(), VecDeque::new(), false, None);
         let lost = self.mute.load(Ordering::Acquire);
         let successor = host.replace(self, |current| {
             let mut inner = self.inner.lock();
@@ -234,6 +234,7 @@ impl<G: Grain> Activation<G> {
                 return None; // a failed one, replaced already: nobody waits in it
             }
             let slow = inner.slow();
+            warm = slow.warm.take();
             let retired = slow.retired;
             let jobs = std::mem::take(&mut slow.queue).into_iter();
             let (queue, rest): (VecDeque<_>, VecDeque<_>) = jobs.partition(|job| job.is_live() && job.transfers());
@@ -252,7 +253,7 @@ impl<G: Grain> Activation<G> {
             drop(fresh);
             Some(successor)
         });
-        drop(ended); // outside the locks: jobs hold the user's values
+        drop((ended, warm)); // outside the locks: jobs hold the user's values
         host.metrics.deactivated.fetch_add(1, Ordering::Relaxed);
         host.core.deactivated.notify_waiters();
         if let Some(successor) = successor {

@@ -6,15 +6,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use gristmill_grains::turn::{ChainNode, TurnId};
 use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Activation;
 use super::gate::Gate;
 use super::timers::Timers;
+use super::warm::{Task, Warm};
 use crate::graph::WaitId;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,9 +59,9 @@ pub(crate) trait Job<G: Grain>: Send {
 
 /// A call that ends when its deadline passes.
 pub(crate) trait Expire: Send + Sync {
-    /// Ends it if its deadline passed; says whether it is over.
-    fn expire(&self, now: Instant, fault: &dyn Fn() -> Fault) -> bool;
-    fn deadline(&self) -> Instant;
+    /// Ends it if its deadline passed; says whether it is over. One without a deadline gets `now + default`.
+    fn expire(&self, now: Instant, default: Duration, fault: &dyn Fn() -> Fault) -> bool;
+    fn deadline(&self) -> Option<Instant>;
 }
 
 /// The right to run one turn.
@@ -82,18 +83,19 @@ pub(crate) enum Admit<G> {
 }
 
 /// A turn that others may wait for: it runs on its own task, or waits itself.
-pub(crate) struct Running {
+pub(crate) struct Running<G: Grain> {
     pub(crate) turn: TurnId,
     pub(crate) access: Access,
     /// What only a turn on its own task has.
-    pub(crate) task: Option<RunningTask>,
+    pub(crate) task: Option<RunningTask<G>>,
 }
 
-pub(crate) struct RunningTask {
+pub(crate) struct RunningTask<G: Grain> {
     pub(crate) node: Arc<ChainNode>,
-    pub(crate) since: Instant,
+    /// When the sweeper first saw it.
+    pub(crate) since: Option<Instant>,
     pub(crate) caller: Option<Weak<dyn Expire>>,
-    pub(crate) abort: Option<AbortHandle>,
+    pub(crate) on: Option<Arc<Task<G>>>,
     pub(crate) reported: bool,
 }
 
@@ -117,7 +119,7 @@ pub(crate) struct Inner<G: Grain> {
 /// What a grain has once it was contended, awaited, or given a timer.
 pub(crate) struct Slow<G: Grain> {
     pub(crate) queue: VecDeque<Box<dyn Job<G>>>,
-    pub(crate) running: Vec<Running>,
+    pub(crate) running: Vec<Running<G>>,
     pub(crate) close: Option<DeactivationReason>,
     /// It was told to end while it was activated: who waits is served first, or it would never serve anybody.
     pub(crate) serve_first: bool,
@@ -126,6 +128,8 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) kept: bool,
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
+    /// A task for the next turn that awaits.
+    pub(crate) warm: Option<Warm<G>>,
     /// When dirty `every` state is written.
     pub(crate) flush_due: Option<Instant>,
     pub(crate) failed_until: Option<Instant>,
@@ -143,6 +147,7 @@ impl<G: Grain> Default for Slow<G> {
             kept: false,
             keep_until: None,
             timers: Timers::default(),
+            warm: None,
             flush_due: None,
             failed_until: None,
             failures: 0,
@@ -229,8 +234,8 @@ enum Next<G: Grain> {
 }
 
 /// How often, and for how many turns of a loop each time, a call waits for a turn that is being polled.
-const SPINS: u32 = 4;
-const SPIN: u32 = 16;
+pub(super) const FIRST_PAUSE: u32 = 32;
+pub(super) const LAST_PAUSE: u32 = 256;
 
 /// How many queued turns one finished turn runs on its caller's task, before it leaves them to a task of their own.
 const PUMP_BUDGET: u32 = 32;
@@ -239,7 +244,7 @@ impl<G: Grain> Activation<G> {
     /// Lets a turn in if nobody is before it.
     #[inline]
     pub(crate) fn try_admit(&self, access: Access, turn: TurnId) -> Admit<G> {
-        let mut inner = self.inner.lock();
+        let mut inner = self.lock_often();
         match inner.phase {
             Phase::Active => {}
             Phase::Dead => return Admit::Gone,
@@ -257,9 +262,7 @@ impl<G: Grain> Activation<G> {
         match inner.admit(access, turn) {
             Some(admitted) => {
                 self.last_used.store(self.host.core.coarse_now(), Ordering::Relaxed);
-                if access == Access::Exclusive {
-                    self.polling.store(true, Ordering::Relaxed);
-                }
+                self.polling.store(true, Ordering::Relaxed);
                 Admit::Run(admitted)
             }
             None if self.polling.load(Ordering::Relaxed) => Admit::Soon,
@@ -271,19 +274,23 @@ impl<G: Grain> Activation<G> {
     /// queue and be woken, so one that another thread is polling now is waited for, about a microsecond.
     #[inline]
     pub(crate) fn admit_soon(&self, access: Access, turn: TurnId) -> Admit<G> {
-        for _ in 0..SPINS {
-            match self.try_admit(access, turn) {
-                Admit::Soon => {}
-                other => return other,
-            }
-            for _ in 0..SPIN {
-                if !self.polling.load(Ordering::Relaxed) {
-                    break;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // A read may run beside another one, but on caches that are its own a moment later.
+            if !self.polling.load(Ordering::Relaxed) || (access == Access::Shared && pause > FIRST_PAUSE) {
+                match self.try_admit(access, turn) {
+                    Admit::Soon => {}
+                    other => return other,
                 }
+            }
+            if pause > LAST_PAUSE {
+                return Admit::Wait;
+            }
+            for _ in 0..pause {
                 std::hint::spin_loop();
             }
+            pause *= 2;
         }
-        Admit::Wait
     }
 
     /// A turn that might write is refused before it runs while its commit could not be sent, and any turn while too many
@@ -444,6 +451,7 @@ impl<G: Grain> Activation<G> {
                 }
             }
             Access::Shared => {
+                self.polling.store(false, Ordering::Relaxed);
                 // Before the count: the next write must find itself the only owner.
                 drop(grain);
                 inner.readers -= 1;

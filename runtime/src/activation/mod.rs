@@ -1,7 +1,7 @@
 //! One life of a grain in memory.
 //!
 //! - [`mailbox`]: who may run now, who waits.
-//! - [`turn`]: running a turn, here or on a task of its own, and ending it.
+//! - [`turn`]: running a turn, here or on a task of its own ([`warm`]), and ending it.
 //! - [`call`]: awaited and one-way calls as turns; [`bodies`]: what those turns do.
 //! - [`gate`]: what waits for a commit; [`commit`]: the commits.
 //! - [`activate`], [`lifecycle`]: beginning and ending; [`timers`]; [`port`]: what the grain's own code sees.
@@ -21,11 +21,12 @@ mod port;
 mod sweep;
 mod timers;
 pub(crate) mod turn;
+mod warm;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use gristmill_grains::sync::Mutex;
+use gristmill_grains::sync::{Mutex, MutexGuard};
 use gristmill_grains::{ActivationId, Fault, Grain, GrainId, GrainKey};
 
 use crate::host::TypeHost;
@@ -43,7 +44,7 @@ pub(crate) struct Activation<G: Grain> {
     pub(crate) id: ActivationId,
     /// Is `Inner::lost` set?
     mute: AtomicBool,
-    /// Is a write turn being polled in place, on some thread?
+    /// Is a turn being polled in place, on some thread? A hint.
     polling: AtomicBool,
     /// The collector's clock when it was last called.
     last_used: AtomicU32,
@@ -79,6 +80,29 @@ impl<G: Grain> Activation<G> {
             Some(me) => me,
             None => unreachable!("an activation is used only through its Arc"),
         }
+    }
+
+    /// Locks what every call locks twice. When another thread is at it, backing off lets that one make many calls on warm
+    /// caches; two that take turns spend their time on moving the lock between them.
+    #[inline]
+    fn lock_often(&self) -> MutexGuard<'_, Inner<G>> {
+        match self.inner.try_lock() {
+            Some(inner) => inner,
+            None => self.lock_contended(),
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self) -> MutexGuard<'_, Inner<G>> {
+        let mut pause = mailbox::FIRST_PAUSE;
+        while pause <= mailbox::LAST_PAUSE {
+            (0..pause).for_each(|_| std::hint::spin_loop());
+            if let Some(inner) = self.inner.try_lock() {
+                return inner;
+            }
+            pause *= 2;
+        }
+        self.inner.lock()
     }
 
     /// Why the activation may do nothing more, if it may not.

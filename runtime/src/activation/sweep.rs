@@ -10,6 +10,7 @@ use super::Activation;
 use super::lifecycle::Loss;
 use super::mailbox::Expire;
 use crate::events::SiloEvent;
+use crate::options::SiloOptions;
 use crate::sweeper::Swept;
 
 /// A turn of a lost activation is dropped at its next await this long after its caller's deadline.
@@ -25,7 +26,7 @@ impl<G: Grain> Activation<G> {
 impl<G: Grain> Swept for Activation<G> {
     fn sweep(self: Arc<Self>, now: Instant) -> bool {
         let options = &self.host.options;
-        let stuck_after = self.host.core.options.stuck_after;
+        let SiloOptions { stuck_after, call_timeout: default, .. } = self.host.core.options;
         let mut due: Vec<Weak<dyn Expire>> = Vec::new();
         let mut held_back: Vec<Weak<dyn Expire>> = Vec::new();
         let mut stuck = Vec::new();
@@ -43,34 +44,44 @@ impl<G: Grain> Swept for Activation<G> {
         for running in &mut inner.slow().running {
             let Some(task) = &mut running.task else { continue };
             keep = true;
-            let (age, method) = (now - task.since, task.node.link.method.clone());
+            let since = *task.since.get_or_insert(now);
+            let (age, method) = (now - since, task.node.method);
             busy.get_or_insert_with(|| format!("{method} has been running for {age:.1?}"));
             if let Some(caller) = &task.caller {
                 due.push(caller.clone());
             }
             if age >= stuck_after && !std::mem::replace(&mut task.reported, true) {
-                let chain: Vec<_> = task.node.waiting().map(|node| node.link.clone()).collect();
+                let chain: Vec<_> = task.node.waiting().map(|node| node.link()).collect();
                 stuck.push(SiloEvent::StuckTurn { chain, running_for: age });
             }
             if age >= options.turn_limit {
                 over_limit.get_or_insert((method, age));
             }
             let caller = task.caller.as_ref().and_then(Weak::upgrade);
-            let deadline = caller.map_or(task.since, |caller| caller.deadline());
+            let deadline = caller.and_then(|caller| caller.deadline()).unwrap_or(since);
             if lost && now >= deadline + MUTE_GRACE {
-                task.abort.take().inspect(|abort| abort.abort());
+                task.on.take().inspect(|on| on.abort());
+            }
+        }
+        // A task that waited all the round is of no use now.
+        let mut cold = None;
+        if let Some(warm) = &mut inner.slow().warm {
+            keep = true;
+            if std::mem::replace(&mut warm.seen, true) {
+                cold = inner.slow().warm.take();
             }
         }
         inner.watched = keep;
         drop(inner);
+        drop(cold);
 
         let detail = busy.unwrap_or_else(|| "the call was queued".to_owned());
         let fault = |detail: &str| Fault::not_executed(Cause::Timeout).of(&self.grain_id()).detailed(detail);
         for waiting in due.iter().filter_map(Weak::upgrade) {
-            waiting.expire(now, &|| fault(&detail));
+            waiting.expire(now, default, &|| fault(&detail));
         }
         for waiting in held_back.iter().filter_map(Weak::upgrade) {
-            waiting.expire(now, &|| fault("it ran; its reply waits for the storage"));
+            waiting.expire(now, default, &|| fault("it ran; its reply waits for the storage"));
         }
         let unwanted = self.inner.lock().gate.as_mut().map(|gate| gate.forget_unwanted());
         drop(unwanted); // outside the lock: results are the user's

@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker};
 use gristmill_grains::port::AnyActivation;
 use gristmill_grains::turn::{self, ChainNode, Extra, Frame, Left, TurnId};
 use gristmill_grains::{Access, Cause, Fault, Grain, RequestContext, TRACEPARENT};
-use tokio::time::Instant;
 
 use super::Activation;
 use super::commit::Snapshots;
@@ -273,7 +272,7 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> Arc<Self> {
+    fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> (Arc<Self>, bool) {
         let mut sink = Some(sink);
         let finished = Self::finish(ended, B::ACCESS, |_, out| match sink.take() {
             Some(sink) => held(sink, out),
@@ -282,7 +281,7 @@ impl<G: Grain> Activation<G> {
         if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink) {
             sink.deliver(result);
         }
-        finished.activation
+        (finished.activation, finished.work)
     }
 
     /// Moves a turn that is not over to a task of its own.
@@ -298,7 +297,8 @@ impl<G: Grain> Activation<G> {
         activation.polling.store(false, Ordering::Relaxed);
         let mut inner = activation.inner.lock();
         let slow = inner.slow();
-        let task = RunningTask { node, since: Instant::now(), caller, abort: None, reported: false };
+        let task = RunningTask { node, since: None, caller, on: None, reported: false };
+        let warm = slow.warm.take();
         // Its node may have been noted before.
         slow.running.retain(|running| running.turn != turn);
         slow.running.push(Running { turn, access: B::ACCESS, task: Some(task) });
@@ -307,14 +307,18 @@ impl<G: Grain> Activation<G> {
         if watch {
             activation.watch();
         }
-        let handle = activation.host.core.spawn_task(async move {
-            let ended = run.await;
-            Self::end_turn::<B, S>(ended, sink).pump();
+        let rest = Box::pin(async move {
+            let (activation, work) = Self::end_turn::<B, S>(run.await, sink);
+            if work {
+                activation.pump();
+            }
+            activation
         });
+        let on = activation.run_on_task(warm, rest);
         let mut inner = activation.inner.lock();
         let running = inner.slow().running.iter_mut().find(|running| running.turn == turn);
         if let Some(task) = running.and_then(|running| running.task.as_mut()) {
-            task.abort = Some(handle.abort_handle());
+            task.on = on;
         }
     }
 
@@ -346,7 +350,7 @@ impl<G: Grain> Activation<G> {
                     && !(access == Access::Shared && activation.host.has_cells()) =>
             {
                 // The common case: there is nothing to write, send or hold.
-                let mut inner = activation.inner.lock();
+                let mut inner = activation.lock_often();
                 if inner.lost.is_none() && inner.gate.as_ref().is_none_or(|gate| gate.is_open()) {
                     let work = activation.release(&mut inner, access, turn, Some(grain));
                     drop(inner);

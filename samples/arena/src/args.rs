@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
+use gristmill::storage::RedisStorage;
 
 use crate::grains::settings::Settings;
 
@@ -62,7 +63,10 @@ impl FromStr for StorageChoice {
             "embedded" => Ok(Self::Embedded(DEFAULT_FILE.into())),
             _ => match text.split_once(':') {
                 Some(("embedded", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
-                Some(("redis" | "rediss", _)) => Ok(Self::Redis(text.to_owned())),
+                Some(("redis" | "rediss", _)) => match RedisStorage::check_url(text) {
+                    Ok(()) => Ok(Self::Redis(text.to_owned())),
+                    Err(error) => Err(error.to_string()),
+                },
                 _ => Err("expected memory, embedded, embedded:PATH or redis://HOST:PORT".to_owned()),
             },
         }
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!("embedded".parse(), Ok(StorageChoice::Embedded(DEFAULT_FILE.into())));
         assert_eq!("embedded:/a:b".parse(), Ok(StorageChoice::Embedded("/a:b".into())));
         assert_eq!("redis://h:1".parse(), Ok(StorageChoice::Redis("redis://h:1".into())));
-        for wrong in ["", "embedded:", "postgres://h", "mem"] {
+        for wrong in ["", "embedded:", "postgres://h", "mem", "redis:", "redis://", "redis://h:port", "redis://h/db"] {
             assert!(wrong.parse::<StorageChoice>().is_err(), "{wrong}");
         }
     }

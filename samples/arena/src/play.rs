@@ -20,11 +20,11 @@ use crate::grains::lobby::{LOBBY, LobbyRef, LobbyState};
 use crate::grains::match_grain::MatchRef;
 use crate::grains::match_record::seed_of;
 use crate::grains::matchmaker::MatchmakerRef;
-use crate::grains::names::QUEUES;
+use crate::grains::names::{QUEUES, match_id};
 use crate::grains::player::PlayerRef;
 use crate::grains::profile::Activity;
 use crate::progress::Progress;
-use crate::rules::PlayerId;
+use crate::rules::{MatchId, PlayerId};
 use crate::{host, report};
 
 /// How long a run may take beyond the length of its longest match.
@@ -61,6 +61,8 @@ pub struct Run {
     pub resumed: usize,
     /// Matches that ended in this run.
     pub matches: u64,
+    /// The matches that were over before.
+    pub earlier: BTreeSet<MatchId>,
     /// Players that took part.
     pub players: usize,
     /// From the silo's start until the last match was settled.
@@ -114,7 +116,10 @@ async fn read_again(
 async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
     let began = Instant::now();
     let lobby: LobbyRef = silo.grain(LOBBY);
+    // In this order: what is made from here on is this run's.
+    let mut earlier = made(silo).await.map_err(Failure::Call)?;
     let before = lobby.overview().await.map_err(Failure::Call)?;
+    earlier.retain(|id| !before.open.contains_key(id));
     let resumed = before.open.len();
     let cast = if resumed > 0 { unfinished(args, silo, &before).await } else { fresh(args, silo, &lobby).await };
     let cast = cast.map_err(Failure::Call)?;
@@ -139,7 +144,17 @@ async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
     let audit = Audit::take(silo).await.map_err(Failure::Call)?;
     let checks = checks::check(&audit);
     let matches = after.finished - before.finished;
-    Ok(Run { resumed, matches, players, elapsed, metrics, audit, checks })
+    Ok(Run { resumed, matches, earlier, players, elapsed, metrics, audit, checks })
+}
+
+/// Every match that was made.
+async fn made(silo: &Silo) -> Result<BTreeSet<MatchId>, CallError> {
+    let mut matches = BTreeSet::new();
+    for queue in &QUEUES {
+        let made = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?.made;
+        matches.extend((1..=made).map(|number| match_id(queue, number)));
+    }
+    Ok(matches)
 }
 
 /// New matches: as many players as they seat, each in the queue of its match.

@@ -1,11 +1,15 @@
 //! What a run prints: what it begins with, the scoreboard, the verdict, and the JSON line.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use crate::args::{Args, StorageChoice};
 use crate::grains::leaderboard::{Ranked, rank};
 use crate::grains::match_record::MatchReport;
 use crate::play::{Failure, Run};
+use crate::rules::{MatchId, MatchState};
 
 /// How many lines of a table are shown.
 const LINES: usize = 10;
@@ -26,9 +30,10 @@ pub fn opening(args: &Args, resumed: usize, players: usize) {
 
 /// Prints how a run went.
 pub fn closing(run: &Run) {
-    let open = run.audit.matches.values().rev();
-    for report in open.take(MATCHES) {
-        print_match(report);
+    let matches = in_order(&run.audit.matches, &run.earlier);
+    matches.iter().take(MATCHES).for_each(|(epoch, fight)| print_match(*epoch, fight));
+    if matches.len() > MATCHES {
+        println!("\nand {} more", matches.len() - MATCHES);
     }
     println!("\nleaderboard");
     let lines = run.audit.boards.iter().flatten().map(|line| (line.player.clone(), line.standing.clone()));
@@ -55,9 +60,20 @@ pub fn closing(run: &Run) {
     }
 }
 
-fn print_match(report: &MatchReport) {
-    let Some(fight) = &report.fight else { return };
-    println!("\n{} ({} ticks, epoch {})", fight.id, fight.tick, report.journal.epoch);
+/// The matches that were fought, with their epochs: first those that are not from earlier runs, and of these the latest
+/// of each queue first.
+fn in_order<'a>(
+    matches: &'a BTreeMap<MatchId, MatchReport>,
+    earlier: &BTreeSet<MatchId>,
+) -> Vec<(u64, &'a MatchState)> {
+    let mut fought: Vec<_> = matches.values().filter_map(|report| Some((report, report.fight.as_ref()?))).collect();
+    let number = |report: &MatchReport| report.journal.setup.as_ref().map(|setup| setup.number);
+    fought.sort_by_key(|(report, fight)| (earlier.contains(&fight.id), Reverse(number(report))));
+    fought.into_iter().map(|(report, fight)| (report.journal.epoch, fight)).collect()
+}
+
+fn print_match(epoch: u64, fight: &MatchState) {
+    println!("\n{} ({} ticks, epoch {epoch})", fight.id, fight.tick);
     for player in fight.results().players {
         let tally = player.tally;
         let left = if player.left { "left" } else { "" };
@@ -126,5 +142,32 @@ pub fn explain(failure: &Failure) -> String {
         Failure::Late(lobby) => {
             format!("the matches did not end in time; still open: {:?}", lobby.open.keys().collect::<Vec<_>>())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grains::match_record::{Journal, MatchSetup};
+    use crate::grains::names::QUEUES;
+    use crate::rules::MatchConfig;
+
+    #[test]
+    fn this_runs_matches_come_first_the_latest_before_the_others() {
+        let report = |queue: usize, number| {
+            let (queue, config) = (QUEUES[queue].clone(), MatchConfig::default());
+            let setup = MatchSetup { queue, number, seed: 1, config, players: Vec::new() };
+            let fight = Some(MatchState::new(setup.id(), 1, setup.config.clone()));
+            (setup.id(), MatchReport { journal: Journal { setup: Some(setup), ..Journal::default() }, fight })
+        };
+        let mut matches: BTreeMap<_, _> = (1..=10).map(|number| report(0, number)).chain([report(1, 1)]).collect();
+        let earlier: BTreeSet<_> = [3, 10].map(|number| report(0, number).0).into();
+        let shown = in_order(&matches, &earlier);
+        let ids: Vec<&str> = shown.iter().map(|(_, fight)| &*fight.id).collect();
+        let expected = [9, 8, 7, 6, 5, 4, 2].map(|number| format!("pillars.eu.{number}"));
+        let last = ["pillars.eu.1", "pit.eu.1", "pillars.eu.10", "pillars.eu.3"];
+        assert_eq!(ids, [expected.each_ref().map(String::as_str).as_slice(), &last].concat());
+        matches.values_mut().for_each(|report| report.fight = None);
+        assert!(in_order(&matches, &earlier).is_empty(), "none began");
     }
 }

@@ -7,6 +7,7 @@ use gristmill_grains::storage::{Commit, Durability, Fence, Opened, StorageError}
 use redis::{RedisResult, Value};
 use tokio::time::Instant;
 
+use super::address::Address;
 use super::link::Link;
 use super::reply::Reply;
 use super::restarts::Restarts;
@@ -22,6 +23,7 @@ const ROUND_TRIPS: u32 = 3;
 
 pub(super) struct Engine<L> {
     link: L,
+    pub(super) address: Address,
     prefix: String,
     commit_limit: usize,
     response_timeout: Duration,
@@ -32,14 +34,15 @@ pub(super) struct Engine<L> {
 }
 
 impl<L: Link> Engine<L> {
-    pub(super) fn new(link: L, durability: Durability, probing: bool, options: RedisOptions) -> Self {
+    pub(super) fn new(link: L, address: Address, durability: Durability, probing: bool, options: RedisOptions) -> Self {
         let RedisOptions { prefix, commit_limit, response_timeout, .. } = options;
-        Self { link, prefix, commit_limit, response_timeout, probing, durability, restarts: Restarts::default() }
+        let restarts = Restarts::default();
+        Self { link, address, prefix, commit_limit, response_timeout, probing, durability, restarts }
     }
 
     pub(super) async fn open(&self, grain: &GrainId, fence: Fence) -> Result<Opened, StorageError> {
         let reply = self.call(Call::open(&self.prefix, grain, fence)).await;
-        reply.and_then(Reply::opened).map_err(|error| of(grain, error))
+        reply.and_then(Reply::opened).map_err(|error| self.address.of_error(of(grain, error)))
     }
 
     pub(super) async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
@@ -66,15 +69,19 @@ impl<L: Link> Engine<L> {
                 answers[index] = done;
             }
         }
-        answers
+        answers.into_iter().map(|answer| answer.map_err(|error| self.address.of_error(error))).collect()
     }
 
     pub(super) async fn begin_run(&self, floor: u64) -> Result<u64, StorageError> {
-        self.call(Call::begin_run(&self.prefix, floor)).await?.number()
+        self.number(Call::begin_run(&self.prefix, floor)).await
     }
 
     pub(super) async fn run(&self) -> Result<u64, StorageError> {
-        self.call(Call::run(&self.prefix)).await?.number()
+        self.number(Call::run(&self.prefix)).await
+    }
+
+    async fn number(&self, call: Call<'_>) -> Result<u64, StorageError> {
+        self.call(call).await.and_then(Reply::number).map_err(|error| self.address.of_error(error))
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Reply, StorageError> {
@@ -212,10 +219,10 @@ mod tests {
 
     #[tokio::test]
     async fn server_without_a_run_id_is_not_asked_for_it_and_its_demotion_is_noticed() {
-        let link = Silent::default();
+        let (link, address) = (Silent::default(), Address::of_server("redis://127.0.0.1:6379").unwrap());
         let read_only = make_extension_error("READONLY".to_owned(), None);
         *link.answers.lock() = vec![number("1"), Err(read_only), number("1"), number("2"), number("3")];
-        let engine = Engine::new(link, Durability::Memory, false, RedisOptions::default());
+        let engine = Engine::new(link, address, Durability::Memory, false, RedisOptions::default());
         assert_eq!(engine.begin_run(0).await, Ok(1));
         assert!(engine.begin_run(0).await.is_err());
         assert_eq!(engine.run().await, Ok(1));

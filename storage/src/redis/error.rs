@@ -6,22 +6,33 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// An error in operation. All are transient (loading, read-only, out of memory, no quorum, no answer...), as the
 /// operator or time may cure them, except a key that holds something else than a grain.
 pub(super) fn in_operation(error: &RedisError) -> StorageError {
+    let text = text(error);
     // Before Redis 7, the code of an error inside a script is within its text.
-    if error.code() == Some("WRONGTYPE") || error.to_string().contains("WRONGTYPE") {
-        return StorageError::Unreadable { detail: error.to_string() };
+    if error.code() == Some("WRONGTYPE") || text.contains("WRONGTYPE") {
+        return StorageError::Unreadable { detail: text };
     }
-    StorageError::unavailable(error)
+    StorageError::unavailable(text)
+}
+
+/// What it says, without what a server repeats of a command that it does not know: that may be the password.
+pub(super) fn text(error: &RedisError) -> String {
+    let text = error.to_string();
+    match text.split_once(", with args beginning with") {
+        Some((told, _)) => told.to_owned(),
+        None => text,
+    }
 }
 
 /// An error while connecting: what waiting cannot cure is told as such.
 pub(super) fn at_connect(error: &RedisError) -> StorageError {
-    use ErrorKind::{AuthenticationFailed, InvalidClientConfig, Server};
-    let text = error.to_string();
-    let wrong = matches!(error.kind(), InvalidClientConfig | AuthenticationFailed | Server(ServerErrorKind::NoPerm))
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-        || text.contains("cluster support disabled");
+    use ErrorKind::{InvalidClientConfig, Server};
+    let text = text(error);
+    // The client of a cluster gives a node's answer as text only.
+    let refusals = ["AuthenticationFailed", "NOAUTH", "WRONGPASS", "cluster support disabled"];
+    let wrong = matches!(error.kind(), InvalidClientConfig | Server(ServerErrorKind::NoPerm))
+        || refusals.iter().any(|refusal| text.contains(refusal));
     if wrong {
-        return StorageError::Misconfigured { detail: format!("Redis refuses the connection: {text}") };
+        return StorageError::Misconfigured { detail: format!("it refuses the connection: {text}") };
     }
     in_operation(error)
 }
@@ -69,6 +80,14 @@ mod tests {
         let within = error("ERR", "Error running script: @user_script:30: -READONLY You can't write");
         assert!(is_demoted(&within) && is_demoted(&error("READONLY", "")) && is_demoted(&error("MASTERDOWN", "")));
         assert!(!is_demoted(&error("LOADING", "")) && !is_demoted(&error("ERR", "other")));
+    }
+
+    #[test]
+    fn a_repeated_command_is_left_out() {
+        let error = error("ERR", "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'me' 'hush' ");
+        for told in [in_operation(&error), at_connect(&error)] {
+            assert!(told.to_string().ends_with("unknown command 'HELLO'"), "{told}");
+        }
     }
 
     #[test]

@@ -35,10 +35,12 @@
 //! - `connection`: a connection to one server, that always comes back.
 //! - `script` and `scripts/`: the scripts, and calls of them.
 //! - `reply`, `error`: what they answer.
+//! - `address`: where Redis is, as errors tell it.
 //! - `key`: keys and slots.
 //! - `restarts`: notices another process.
 //! - `setup`: what is asked of a server at the start.
 
+mod address;
 mod connection;
 mod engine;
 mod error;
@@ -61,6 +63,7 @@ use tokio::sync::watch;
 use tokio::time;
 
 use crate::size;
+use address::Address;
 use engine::Engine;
 use link::{Cluster, Link, Server};
 
@@ -101,7 +104,7 @@ impl Default for RedisOptions {
 /// Grains in one Redis server. A cheap handle.
 ///
 /// Connections come back by themselves. While the server is away, loading, read-only or out of memory, operations fail
-/// with [`StorageError::Unavailable`]. Each round trip is limited by the response timeout; an operation takes one, at
+/// with [`StorageError::Unavailable`]. Errors name the host and the port, never a user or a password. Each round trip is limited by the response timeout; an operation takes one, at
 /// most three after the server forgot the scripts. A batch with more than 8 MiB of bodies takes one for each 8 MiB.
 ///
 /// ```no_run
@@ -136,9 +139,30 @@ impl RedisStorage {
     pub async fn connect_with(url: impl Into<String>, options: RedisOptions) -> Result<Self, StorageError> {
         let url = url.into();
         key::check_prefix(&options.prefix)?;
-        let link = connected(&options, Server::connect(&url, &options)).await?;
-        setup::check_standalone(&link).await?;
-        Ok(Self { engine: Arc::new(engine(link, options).await?) })
+        let address = Address::of_server(&url)?;
+        let link = async {
+            let link = connected(&options, Server::connect(&url, &options)).await?;
+            setup::check_standalone(&link).await?;
+            Ok(link)
+        };
+        let link = link.await.map_err(|error| address.of_error(error))?;
+        Ok(Self { engine: Arc::new(engine(link, address, options).await?) })
+    }
+
+    /// Is this a URL that [`connect`](Self::connect) takes? Connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](StorageError::Misconfigured) if it is not. The error does not repeat the URL, which may hold a
+    /// password.
+    ///
+    /// ```
+    /// use gristmill_storage::RedisStorage;
+    /// assert!(RedisStorage::check_url("redis://127.0.0.1:6379").is_ok());
+    /// assert!(RedisStorage::check_url("redis://").is_err());
+    /// ```
+    pub fn check_url(url: &str) -> Result<(), StorageError> {
+        Address::of_server(url).map(drop)
     }
 }
 
@@ -182,8 +206,10 @@ impl RedisClusterStorage {
     ) -> Result<Self, StorageError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         key::check_prefix(&options.prefix)?;
-        let link = connected(&options, Cluster::connect(&urls, &options)).await?;
-        Ok(Self { engine: Arc::new(engine(link, options).await?) })
+        let address = Address::of_cluster(&urls)?;
+        let link = connected(&options, Cluster::connect(&urls, &options)).await;
+        let link = link.map_err(|error| address.of_error(error))?;
+        Ok(Self { engine: Arc::new(engine(link, address, options).await?) })
     }
 }
 
@@ -199,15 +225,18 @@ async fn connected<L>(
     }
 }
 
-async fn engine<L: Link>(link: L, options: RedisOptions) -> Result<Engine<L>, StorageError> {
-    setup::check_eviction(&link).await?;
-    let durability = match options.durability {
-        Some(declared) => declared,
-        None => setup::durability(&link).await?,
+async fn engine<L: Link>(link: L, address: Address, options: RedisOptions) -> Result<Engine<L>, StorageError> {
+    let set_up = async {
+        setup::check_eviction(&link).await?;
+        let durability = match options.durability {
+            Some(declared) => declared,
+            None => setup::durability(&link).await?,
+        };
+        setup::warn_of_fail_over(&link).await?;
+        Ok((durability, setup::tells_process(&link).await?))
     };
-    setup::warn_of_fail_over(&link).await?;
-    let probing = setup::tells_process(&link).await?;
-    Ok(Engine::new(link, durability, probing, options))
+    let (durability, probing) = set_up.await.map_err(|error| address.of_error(error))?;
+    Ok(Engine::new(link, address, durability, probing, options))
 }
 
 macro_rules! delegate {
@@ -242,6 +271,7 @@ macro_rules! delegate {
         impl fmt::Debug for $storage {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($storage))
+                    .field("address", &self.engine.address)
                     .field("durability", &self.engine.durability)
                     .finish_non_exhaustive()
             }

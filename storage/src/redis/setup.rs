@@ -13,8 +13,7 @@ pub(super) async fn check_eviction(link: &impl Link) -> Result<(), StorageError>
         match field(&info, "maxmemory_policy") {
             Some("noeviction") => {}
             Some(policy) => {
-                let detail =
-                    format!("Redis evicts grains (maxmemory-policy {policy}): set maxmemory-policy noeviction");
+                let detail = format!("it evicts grains (maxmemory-policy {policy}): set maxmemory-policy noeviction");
                 return Err(StorageError::Misconfigured { detail });
             }
             None => tracing::warn!("Redis does not tell its maxmemory-policy: make sure that it is noeviction"),
@@ -26,7 +25,7 @@ pub(super) async fn check_eviction(link: &impl Link) -> Result<(), StorageError>
 /// Refuses a node of a cluster where one server is meant: it would answer for its own slots only.
 pub(super) async fn check_standalone(link: &impl Link) -> Result<(), StorageError> {
     if info(link, "cluster").await?.iter().any(|info| field(info, "cluster_enabled") == Some("1")) {
-        let detail = "this Redis is a node of a cluster: use RedisClusterStorage".to_owned();
+        let detail = "it is a node of a cluster: use RedisClusterStorage".to_owned();
         return Err(StorageError::Misconfigured { detail });
     }
     Ok(())

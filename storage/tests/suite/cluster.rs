@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_grains::storage::Durability;
+use gristmill_grains::storage::{Durability, StorageError};
 use gristmill_storage::redis::RedisOptions as Options;
 use gristmill_storage::{GrainStorage, RedisClusterStorage};
 use gristmill_test_servers::{RedisCluster, RedisOptions};
@@ -115,5 +115,35 @@ async fn node_that_is_away_takes_no_later_pipeline_of_the_batch_with_it() {
 async fn one_node_that_evicts_is_enough_to_refuse() {
     let mut cluster = RedisCluster::start(3);
     assert_eq!(cluster.node(2).cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]), "OK");
-    assert_misconfigured(RedisClusterStorage::connect(cluster.urls()).await, "set maxmemory-policy noeviction");
+    let answer = RedisClusterStorage::connect(cluster.urls()).await;
+    assert_misconfigured(answer.clone(), "set maxmemory-policy noeviction");
+    assert_misconfigured(answer, &seeds(&mut cluster));
+}
+
+/// How errors name the cluster.
+fn seeds(cluster: &mut RedisCluster) -> String {
+    let nodes = (0..3).map(|index| format!("127.0.0.1:{}", cluster.node(index).port()));
+    format!("Redis Cluster at {}: ", nodes.collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test]
+async fn errors_name_the_seeds_and_keep_the_password() {
+    let mut cluster = RedisCluster::start(3);
+    let seeds = seeds(&mut cluster);
+    let assert_named = |error: StorageError| {
+        let told = format!("{error} {error:?}");
+        assert!(told.contains(&seeds) && !told.contains("hush"), "{told} names {seeds} only");
+    };
+    // These nodes want no password, so they refuse one.
+    let locked: Vec<_> = cluster.urls().iter().map(|url| url.replace("//", "//:hush@")).collect();
+    let error = RedisClusterStorage::connect(locked).await.unwrap_err();
+    assert!(matches!(error, StorageError::Misconfigured { .. }), "{error}");
+    assert_named(error);
+    let storage = connect(&cluster).await;
+    let mut owner = Owner::opened(&storage, "alice").await;
+    (0..3).for_each(|index| cluster.node(index).kill9());
+    assert_named(owner.open(&storage).await.unwrap_err());
+    assert_named(commit(&storage, &owner.write(Some(b"1"))).await.unwrap_err());
+    assert_named(storage.begin_run(0).await.unwrap_err());
+    assert_named(storage.run().await.unwrap_err());
 }

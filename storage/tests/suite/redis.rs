@@ -203,7 +203,7 @@ async fn server_that_is_not_there_is_unavailable() {
     let mut server = RedisServer::start(RedisOptions::default());
     server.kill9();
     assert_unavailable(RedisStorage::connect(server.url())).await;
-    assert_misconfigured(RedisStorage::connect("not a url").await, "Redis refuses");
+    assert_misconfigured(RedisStorage::connect("not a url").await, "not a Redis URL");
 }
 
 #[tokio::test]
@@ -219,9 +219,53 @@ async fn wrong_setups_are_refused() {
     assert_misconfigured(RedisClusterStorage::connect_with(["redis://127.0.0.1:1"], options).await, "prefix");
     let secret = ["--requirepass", "secret"].map(str::to_owned).to_vec();
     let closed = RedisServer::start(RedisOptions { more: secret, ..RedisOptions::default() });
-    assert_misconfigured(RedisStorage::connect(closed.url()).await, "Redis refuses");
+    assert_misconfigured(RedisStorage::connect(closed.url()).await, "refuses the connection");
     let single = RedisServer::start(RedisOptions::default());
-    assert_misconfigured(RedisClusterStorage::connect([single.url()]).await, "Redis refuses");
+    assert_misconfigured(RedisClusterStorage::connect([single.url()]).await, "refuses the connection");
+}
+
+/// A server that wants the password `hush`, and its URL with this one.
+fn locked(options: RedisOptions, password: &str) -> (RedisServer, String) {
+    let more = ["--requirepass", "hush"].map(str::to_owned);
+    let server = RedisServer::start(RedisOptions { more: [options.more, more.to_vec()].concat(), ..options });
+    let url = format!("redis://:{password}@127.0.0.1:{}", server.port());
+    (server, url)
+}
+
+#[tokio::test]
+async fn errors_name_the_server_and_keep_the_password() {
+    let assert_named = |server: &RedisServer, error: StorageError| {
+        let told = format!("{error} {error:?}");
+        let name = format!("Redis at 127.0.0.1:{}: ", server.port());
+        assert!(told.contains(&name) && !told.contains("hush"), "{told} names {name} only");
+    };
+    let (mut server, url) = locked(RedisOptions::default(), "hush");
+    let options = Options { response_timeout: Duration::from_millis(400), ..Options::default() };
+    let storage = RedisStorage::connect_with(&url, options).await.unwrap();
+    let shown = format!("{storage:?}");
+    assert!(shown.contains(&server.port().to_string()) && !shown.contains("hush"), "{shown}");
+    let mut owner = Owner::opened(&storage, "alice").await;
+    let foreign = Owner::new("foreign");
+    assert_eq!(server.cli(&["-a", "hush", "SET", "gm:player/foreign", "text"]), "OK");
+    assert_named(&server, foreign.open(&storage).await.unwrap_err());
+    server.kill9();
+    assert_named(&server, owner.open(&storage).await.unwrap_err());
+    assert_named(&server, commit(&storage, &owner.write(Some(b"1"))).await.unwrap_err());
+    assert_named(&server, storage.begin_run(0).await.unwrap_err());
+    assert_named(&server, storage.run().await.unwrap_err());
+    assert_named(&server, RedisStorage::connect(&url).await.unwrap_err());
+
+    let (server, url) = locked(RedisOptions::default(), "wrong-hush");
+    assert_named(&server, RedisStorage::connect(url).await.unwrap_err());
+    let evicting = RedisOptions { maxmemory_policy: "allkeys-lru", ..RedisOptions::default() };
+    let (server, url) = locked(evicting, "hush");
+    assert_named(&server, RedisStorage::connect(url).await.unwrap_err());
+    // A server repeats the arguments of a command that it does not know.
+    for (command, query) in [("AUTH", ""), ("HELLO", "?protocol=resp3")] {
+        let more = ["--rename-command", command, ""].map(str::to_owned).to_vec();
+        let (server, url) = locked(RedisOptions { more, ..RedisOptions::default() }, "hush");
+        assert_named(&server, RedisStorage::connect(url + query).await.unwrap_err());
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,9 @@ pub(super) fn expand(item: &DeriveInput, options: &GrainOptions, fields: &[Field
             #build
             #states
         }
+        // The bound with a lifetime is assumed here and not checked, so that a mistake in the grain is told once.
+        #[automatically_derived]
+        impl #grains::__private::Keyed<#key> for #grain where for<'grain> Self: #grains::Grain<Key = #key> {}
         #lifecycle
         #same_type
     }

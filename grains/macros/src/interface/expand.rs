@@ -90,7 +90,7 @@ impl Interface {
             #[doc(hidden)]
             fn __gristmill_bind<B: #grains::Binder<Self>>(binder: &mut B)
             where
-                Self: #grains::Grain<Key = #key>,
+                Self: #grains::__private::Keyed<#key>,
             {
                 binder.interface::<#marker>();
                 #(#bind)*

@@ -2,6 +2,7 @@
 #![deny(warnings, missing_docs, unreachable_pub, clippy::pedantic)]
 
 mod compile_fail;
+mod detached;
 pub mod grains;
 pub mod methods;
 mod places;

@@ -4,12 +4,14 @@
 //! - `matchmaking`: no ticket is assigned twice, whoever cancels and whatever restarts.
 //! - `rewards`: every reward reaches its player once, whatever fails.
 //! - `checking`: the checks see what they are for.
+//! - `command_line`: what is wrong there is told before anything starts.
 //! - `crashes`: the program, killed at random moments, on a file and on Redis.
 //! - `world`: what they share.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod checking;
+mod command_line;
 mod crashes;
 mod matchmaking;
 mod playing;

@@ -36,6 +36,7 @@ async fn an_interrupted_run_is_finished_by_the_next() {
     let Outcome::Done(run) = play::run(&args, std::future::pending()).await.unwrap() else { panic!() };
     assert_ok(&run.checks);
     assert_eq!((run.matches, run.players, run.resumed), (1, 3, 1));
+    assert!(run.earlier.is_empty(), "the resumed match is this run's: {:?}", run.earlier);
 }
 
 #[tokio::test(start_paused = true)]
