@@ -13,6 +13,9 @@
 //!   and whose activation wrote it, has been applied already: it answers as it did the first time and changes nothing. So a
 //!   commit whose answer was lost is settled by sending it again, and never by reading: a read cannot tell that a
 //!   straggler will not land later.
+//! - A commit that was refused leaves nothing behind, its write id neither: it may be corrected and sent under the same one.
+//! - A commit without records is refused as [`StorageError::Invalid`]: no version would stop it if it came late, so it
+//!   could set the last write back.
 //! - A commit with `body: None` clears a record: a tombstone that keeps its version. So a zombie's old write cannot
 //!   bring it back.
 //! - An adapter may forget fences of grains that have only tombstones after [`FENCE_RETENTION`]; that is the longest
@@ -108,7 +111,7 @@ pub struct Commit {
     pub fence: Fence,
     /// Identifies this commit among those of `fence`.
     pub write: WriteId,
-    /// The records; names are distinct.
+    /// The records, at least one; names are distinct.
     pub records: Vec<RecordWrite>,
 }
 
@@ -176,6 +179,12 @@ pub enum StorageError {
     #[error("misconfigured: {detail}")]
     Misconfigured {
         /// What to set.
+        detail: String,
+    },
+    /// Definite: the commit breaks the contract; a mistake of the caller.
+    #[error("invalid: {detail}")]
+    Invalid {
+        /// What is wrong with it.
         detail: String,
     },
     /// Transient: not reached, loading, out of memory, read-only, or no answer in time. The outcome is unknown.

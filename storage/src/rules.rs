@@ -11,6 +11,15 @@ pub(crate) enum Verdict {
     Applied,
 }
 
+/// Refuses a commit that no storage takes.
+pub(crate) fn check(commit: &Commit) -> Result<(), StorageError> {
+    if commit.records.is_empty() {
+        let detail = format!("a commit of {} has no records", commit.grain);
+        return Err(StorageError::Invalid { detail });
+    }
+    Ok(())
+}
+
 /// Decides `commit` against what is stored of its grain. `version` looks up a record (0 = never written).
 ///
 /// The write id is looked at before the versions: the commit itself has moved them.
@@ -20,6 +29,7 @@ pub(crate) fn admit<E: From<StorageError>>(
     last_write: Option<(ActivationId, WriteId)>,
     mut version: impl FnMut(&str) -> Result<u64, E>,
 ) -> Result<Verdict, E> {
+    check(commit)?;
     if stored != Some(commit.fence) {
         return Err(StorageError::Fenced { seen: stored }.into());
     }

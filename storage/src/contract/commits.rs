@@ -2,7 +2,7 @@
 
 use gristmill_grains::storage::{Fence, MAX_BATCH, MAX_COUNTER, RecordWrite};
 
-use super::rig::{Rig, assert_conflict, assert_fenced, clear, put, stored, tombstone};
+use super::rig::{Rig, assert_conflict, assert_fenced, assert_invalid, clear, put, stored, tombstone};
 
 /// Every case of this module.
 pub async fn all(rig: &Rig) {
@@ -10,12 +10,13 @@ pub async fn all(rig: &Rig) {
     versions_may_jump_and_are_exact(rig).await;
     records_change_together(rig).await;
     records_change_together_or_not_at_all(rig).await;
-    a_commit_without_records_is_a_write(rig).await;
+    commit_without_records_is_refused(rig).await;
     resent_commit_is_recognised(rig).await;
     resent_commit_is_recognised_in_a_raised_epoch(rig).await;
     resent_commit_is_fenced_after_a_takeover(rig).await;
     stale_commit_is_refused(rig).await;
     refused_commit_may_be_followed_by_its_write_id(rig).await;
+    corrected_commit_keeps_its_write_id(rig).await;
     batch_answers_one_by_one(rig).await;
     batches_of_every_size(rig).await;
 }
@@ -67,14 +68,21 @@ pub async fn records_change_together_or_not_at_all(rig: &Rig) {
     assert_eq!(opened.last_write.map(|(_, write)| write.0), Some(1), "nor is their write id");
 }
 
-/// A commit may have no records: it is remembered as the last write.
-pub async fn a_commit_without_records_is_a_write(rig: &Rig) {
+/// A commit without records is refused, before and after others: as a straggler it would set the last write back.
+pub async fn commit_without_records_is_refused(rig: &Rig) {
     let mut owner = rig.owner().await;
-    let commit = owner.write([]);
+    let empty = owner.write([]);
+    assert_invalid(rig.commit(&empty).await);
+    let commit = owner.write([put("state", 0, "a")]);
     rig.must_commit(&commit).await;
-    rig.must_commit(&commit).await;
+    assert_invalid(rig.commit(&empty).await);
     let opened = rig.must_open(&owner.grain, owner.fence).await;
     assert_eq!(opened.last_write, Some((owner.fence.activation, commit.write)));
+    let mut other = rig.owner().await;
+    let answers = rig.storage().commit(&[empty, other.write([put("state", 0, "a")])]).await;
+    let [refused, ok] = <[_; 2]>::try_from(answers).expect("an answer for each");
+    assert_invalid(refused);
+    assert_eq!(ok, Ok(()), "beside an invalid commit");
 }
 
 /// The last commit, sent again because its answer was lost, answers ok and changes nothing, although the versions it
@@ -135,6 +143,24 @@ pub async fn refused_commit_may_be_followed_by_its_write_id(rig: &Rig) {
     for _ in 0..2 {
         assert_conflict(rig.commit(&wrong).await, "state", 4, 0, "refused each time");
     }
+}
+
+/// A refused commit may be corrected, and is then another commit under the same id: how the runtime restores what a store
+/// has lost.
+pub async fn corrected_commit_keeps_its_write_id(rig: &Rig) {
+    let mut owner = rig.owner().await;
+    rig.must_commit(&owner.write([put("kept", 0, "a")])).await;
+    let wrong = owner.write([put("state", 4, "b"), put("kept", 1, "b")]);
+    assert_conflict(rig.commit(&wrong).await, "state", 4, 0, "what the store has lost");
+    let mut corrected = wrong.clone();
+    corrected.records[0].expect = 0;
+    for _ in 0..2 {
+        rig.must_commit(&corrected).await;
+        let opened = rig.must_open(&owner.grain, owner.fence).await;
+        assert_eq!(opened.records, [stored("kept", 2, "b"), stored("state", 5, "b")]);
+        assert_eq!(opened.last_write, Some((owner.fence.activation, wrong.write)));
+    }
+    rig.must_commit(&owner.write([put("state", 5, "c")])).await;
 }
 
 /// Commits of one batch are accepted or refused each by itself, and answered in order.

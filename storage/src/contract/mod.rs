@@ -23,6 +23,7 @@
 //! - [`commits`]: versions, atomicity, lost answers, batches.
 //! - [`records`]: clears, names, keys, bodies.
 //! - [`runs`]: the run counter.
+//! - [`restarts`]: what a restart of the serving process must tell; apart from [`all`], as only you can provoke one.
 //! - [`races`]: many activations at once.
 //! - [`sequences`]: generated sequences, against `model`.
 
@@ -31,6 +32,7 @@ pub mod fences;
 mod model;
 pub mod races;
 pub mod records;
+pub mod restarts;
 mod rig;
 pub mod runs;
 pub mod sequences;

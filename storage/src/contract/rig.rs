@@ -152,3 +152,9 @@ pub(super) fn assert_conflict(answer: Result<(), StorageError>, name: &str, expe
     let conflict = StorageError::Conflict { record: name.to_owned(), expected, found };
     assert_eq!(answer, Err(conflict), "{clause}");
 }
+
+/// Asserts that this commit was refused as one that breaks the contract.
+#[track_caller]
+pub(super) fn assert_invalid(answer: Result<(), StorageError>) {
+    assert!(matches!(answer, Err(StorageError::Invalid { .. })), "must be invalid, was {answer:?}");
+}

@@ -48,7 +48,7 @@ struct Write {
 fn step() -> impl Strategy<Value = Step> {
     let mostly_zero = || prop_oneof![9 => Just(0_u64), 1 => 1..3_u64];
     let write = (mostly_zero(), mostly_zero(), proptest::option::weighted(0.75, vec(any::<u8>(), 0..4)));
-    let writes = btree_map(proptest::sample::select(NAMES.as_slice()), write, 0..=NAMES.len()).prop_map(|writes| {
+    let writes = btree_map(proptest::sample::select(NAMES.as_slice()), write, 1..=NAMES.len()).prop_map(|writes| {
         let write = |(name, (off, jump, body))| Write { name, off, jump, body };
         writes.into_iter().map(write).collect::<Vec<_>>()
     });

@@ -10,6 +10,8 @@ pub(super) enum Failure {
         found: u64,
         known: u64,
     },
+    /// Where the file was, there is another.
+    Stranger,
     /// Not a failure of the file: the contract refuses this one commit.
     Refused(StorageError),
 }
@@ -33,13 +35,34 @@ impl From<StorageError> for Failure {
 }
 
 impl Failure {
-    /// The failure as the caller sees it; `path` is the file.
+    /// Is the file no longer where it was?
+    pub(super) fn is_lost_file(&self) -> bool {
+        match self {
+            Self::Stranger => true,
+            Self::Redb(redb::Error::Io(io)) => io.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// The failure as the caller sees it, once the file was open: what is wrong with its place or its lock is transient,
+    /// as the operator may cure it while the grains live.
+    pub(super) fn in_operation(self, path: &str) -> StorageError {
+        match self {
+            Self::Redb(
+                error @ (redb::Error::Io(_) | redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch),
+            ) => StorageError::unavailable(format_args!("{path}: {error}")),
+            other => other.at_start(path),
+        }
+    }
+
+    /// The failure as the caller sees it at the start; `path` is the file.
     ///
     /// What another attempt may cure (a full disk, mostly) is transient. What it cannot is definite.
-    pub(super) fn at(self, path: &str) -> StorageError {
+    pub(super) fn at_start(self, path: &str) -> StorageError {
         let error = match self {
             Self::Redb(error) => error,
             Self::Refused(refused) => return refused,
+            Self::Stranger => return StorageError::unavailable(format_args!("{path} is not the file it was")),
             Self::Format { found, known } => {
                 let detail =
                     format!("{path} has format {found}, this build reads {known}: use the build that wrote it");

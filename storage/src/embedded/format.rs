@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gristmill_grains::storage::{Commit, Fence, Opened, StorageError, StoredRecord, WriteId};
 use gristmill_grains::{ActivationId, GrainId};
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::error::Failure;
 use crate::rules::{self, Verdict};
@@ -23,14 +23,35 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const GRAINS: TableDefinition<'_, GrainKey, GrainRow> = TableDefinition::new("grains");
 const RECORDS: TableDefinition<'_, RecordKey, RecordRow> = TableDefinition::new("records");
 
-/// Refuses a file of another format; stamps a new one.
-pub(super) fn check(transaction: &WriteTransaction) -> Result<(), Failure> {
+/// Refuses a file of another format; stamps a new one. Returns the file's id.
+pub(super) fn check(transaction: &WriteTransaction) -> Result<u64, Failure> {
     let mut meta = transaction.open_table(META)?;
     let found = meta.get("format")?.map(|format| format.value());
     match found {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(Failure::Format { found, known: FORMAT }),
-        None => Ok(meta.insert("format", FORMAT).map(drop)?),
+        Some(FORMAT) => {}
+        Some(found) => return Err(Failure::Format { found, known: FORMAT }),
+        None => drop(meta.insert("format", FORMAT)?),
+    }
+    let store = meta.get("store")?.map(|store| store.value());
+    if let Some(store) = store {
+        return Ok(store);
+    }
+    #[allow(clippy::disallowed_methods, reason = "two files must differ, also those of silos with one seed")]
+    let store = fastrand::u64(..);
+    meta.insert("store", store)?;
+    Ok(store)
+}
+
+/// Refuses a file that is not the one with this id, and does not write to it.
+pub(super) fn check_store(database: &Database, store: u64) -> Result<(), Failure> {
+    let meta = match database.begin_read()?.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Err(Failure::Stranger),
+    };
+    match meta.get("store")? {
+        Some(found) if found.value() == store => Ok(()),
+        _ => Err(Failure::Stranger),
     }
 }
 

@@ -7,9 +7,12 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name: `format` or `run` | u64: the format version (now 1), the run counter |
+//! | `meta` | name: `format`, `run` or `store` | u64: the format version (now 1), the run counter, the file's random id |
 //! | `grains` | (grain type, grain key) | (fence epoch u64, fence activation u128, last write: option of (activation u128, write id u64)) |
 //! | `records` | (grain type, grain key, record name) | (version u64, body: option of bytes; none = cleared) |
+//!
+//! A file that vanishes while it is in use (an unmounted volume, say) is not made again, and another in its place is not
+//! written to: operations fail with [`StorageError::Unavailable`] until the file with the same id is back.
 //!
 //! A file of a newer format is refused and left as it is. Fences are kept for ever: about 100 bytes per grain ever
 //! activated.
@@ -27,7 +30,8 @@ use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, Opened,
 use tokio::sync::watch;
 
 use crate::size;
-use writer::Writer;
+use format::Tables;
+use writer::{Opening, Writer};
 
 /// Options of [`EmbeddedStorage`].
 #[derive(Clone, Debug)]
@@ -97,11 +101,36 @@ impl EmbeddedStorage {
     /// As [`open`](Self::open).
     pub async fn open_with(path: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, StorageError> {
         let path = PathBuf::from(path.as_ref());
-        let file = path.clone();
-        let open = move || redb::Database::builder().set_cache_size(options.cache_bytes).create(&file);
-        let writer = Writer::start(path.display().to_string(), open).await?;
+        let writer = Writer::start(path.display().to_string(), opener(path, options.cache_bytes)).await?;
         let shared = Shared { writer, commit_limit: options.commit_limit, restarts: watch::Sender::default() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl EmbeddedStorage {
+    /// Commits all in one transaction; an error is that of the whole transaction.
+    async fn commit_together(&self, batch: &[Commit]) -> Result<Vec<Result<(), StorageError>>, StorageError> {
+        let (limit, commits) = (self.shared.commit_limit, batch.to_vec());
+        let work = move |tables: &mut Tables<'_>| {
+            let one = |commit| match size::check(commit, limit) {
+                Ok(()) => tables.commit(commit),
+                Err(too_large) => Ok(Err(too_large)),
+            };
+            commits.iter().map(one).collect()
+        };
+        self.shared.writer.run(work).await
+    }
+}
+
+/// Opens the file. Only the first time may it make one: later, an empty file would not be the store.
+fn opener(path: PathBuf, cache_bytes: usize) -> impl Fn(Opening) -> Result<redb::Database, redb::DatabaseError> {
+    move |opening| {
+        let mut builder = redb::Database::builder();
+        builder.set_cache_size(cache_bytes);
+        match opening {
+            Opening::First => builder.create(&path),
+            Opening::Again => builder.open(&path),
+        }
     }
 }
 
@@ -117,15 +146,18 @@ impl GrainStorage for EmbeddedStorage {
     }
 
     async fn commit(&self, batch: &[Commit]) -> Vec<Result<(), StorageError>> {
-        let (limit, commits) = (self.shared.commit_limit, batch.to_vec());
-        let answers = self.shared.writer.run(move |tables| {
-            let one = |commit| match size::check(commit, limit) {
-                Ok(()) => tables.commit(commit),
-                Err(too_large) => Ok(Err(too_large)),
-            };
-            commits.iter().map(one).collect()
-        });
-        answers.await.unwrap_or_else(|error| vec![Err(error); batch.len()])
+        match self.commit_together(batch).await {
+            Ok(answers) => answers,
+            Err(error) if error.is_definite() && batch.len() > 1 => {
+                // One of them can never be done, and nothing is. The others do not depend on it.
+                let mut answers = Vec::with_capacity(batch.len());
+                for commit in batch.chunks(1) {
+                    answers.extend(self.commit_together(commit).await.unwrap_or_else(|error| vec![Err(error)]));
+                }
+                answers
+            }
+            Err(error) => vec![Err(error); batch.len()],
+        }
     }
 
     async fn begin_run(&self, floor: u64) -> Result<u64, StorageError> {

@@ -49,6 +49,7 @@ impl State {
 
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StorageError> {
         let Some(grain) = self.grains.get_mut(&commit.grain) else {
+            rules::check(commit)?;
             return Err(StorageError::Fenced { seen: None });
         };
         let version = |name: &str| Ok::<_, StorageError>(grain.records.get(name).map_or(0, |record| record.version));

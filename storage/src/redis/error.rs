@@ -37,6 +37,18 @@ pub(super) fn at_connect(error: &RedisError) -> StorageError {
     in_operation(error)
 }
 
+/// Does the server serve another's data, or none? When it takes writes again, it may have lost some.
+pub(super) fn is_demoted(error: &RedisError) -> bool {
+    let codes = ["READONLY", "MASTERDOWN"];
+    // Before Redis 7, the code of an error inside a script is within its text.
+    error.code().is_some_and(|code| codes.contains(&code) || code == "ERR" && is_within(error, &codes))
+}
+
+fn is_within(error: &RedisError, codes: &[&str]) -> bool {
+    let text = error.to_string();
+    codes.iter().any(|code| text.contains(code))
+}
+
 /// Does the server not know the script by its hash?
 pub(super) fn is_noscript(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
@@ -61,6 +73,13 @@ mod tests {
         }
         let silence = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
         assert!(!in_operation(&silence).is_definite());
+    }
+
+    #[test]
+    fn demotion_is_known_wherever_it_is_told() {
+        let within = error("ERR", "Error running script: @user_script:30: -READONLY You can't write");
+        assert!(is_demoted(&within) && is_demoted(&error("READONLY", "")) && is_demoted(&error("MASTERDOWN", "")));
+        assert!(!is_demoted(&error("LOADING", "")) && !is_demoted(&error("ERR", "other")));
     }
 
     #[test]

@@ -3,16 +3,27 @@
 use std::fmt::Write;
 
 use gristmill_grains::GrainId;
+use gristmill_grains::storage::StorageError;
+
+/// Refuses a prefix whose keys could be another prefix's.
+pub(super) fn check_prefix(prefix: &str) -> Result<(), StorageError> {
+    if prefix.contains('/') || prefix.starts_with(':') || prefix.ends_with(':') {
+        let detail = format!("the prefix {prefix:?} may contain no / and neither begin nor end with : - set another");
+        return Err(StorageError::Misconfigured { detail });
+    }
+    Ok(())
+}
 
 /// `<prefix>:<type>/<key>`.
 ///
 /// Braces are escaped, since Redis Cluster would hash only what stands between them, and whoever may name a grain could
-/// put all of his into one slot. The type's slashes are, so that the first one ends it. Escaped as in a URL.
+/// put all of his into one slot. The type's slashes and colons are, so that the first slash ends it, and the last colon before
+/// that the prefix. Escaped as in a URL.
 pub(super) fn of_grain(prefix: &str, grain: &GrainId) -> String {
     let mut key = String::with_capacity(prefix.len() + grain.grain_type().as_str().len() + grain.key().len() + 2);
     key.push_str(prefix);
     key.push(':');
-    escape(&mut key, grain.grain_type().as_str(), &['%', '{', '}', '/']);
+    escape(&mut key, grain.grain_type().as_str(), &['%', '{', '}', '/', ':']);
     key.push('/');
     escape(&mut key, grain.key(), &['%', '{', '}']);
     key
@@ -58,6 +69,17 @@ mod tests {
         assert_eq!(key("player", "{a}/b%"), "gm:player/%7Ba%7D/b%25");
         assert_ne!(key("a", "b/c"), key("a/b", "c"));
         assert_ne!(key("a%2Fb", "c"), key("a/b", "c"));
+    }
+
+    #[test]
+    fn prefixes_cannot_make_each_others_keys() {
+        for refused in ["gm/x", "gm:x/y", ":gm", "gm:", ":"] {
+            assert!(matches!(check_prefix(refused), Err(StorageError::Misconfigured { .. })), "{refused}");
+        }
+        assert_eq!(["gm", "gm:x", "{gm}"].map(check_prefix), [Ok(()), Ok(()), Ok(())]);
+        let key = |prefix, grain_type| of_grain(prefix, &GrainId::new(GrainType::from_wire(grain_type), "k"));
+        assert_ne!(key("gm", "x:y"), key("gm:x", "y"));
+        assert_eq!(key("gm", "x:y"), "gm:x%3Ay/k");
     }
 
     #[test]

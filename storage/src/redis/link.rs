@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
@@ -16,6 +16,7 @@ use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value};
 use tokio::time;
 
 use super::RedisOptions;
+use super::connection::Connection;
 use super::key;
 
 /// Sends commands, each on one key.
@@ -29,6 +30,9 @@ pub(super) trait Link: Send + Sync + 'static {
 
     /// Keys of one shard are served by one process.
     fn shard(&self, key: &str) -> u16;
+
+    /// Does one process serve every key, so that a failure of it is everybody's?
+    fn is_one_process(&self) -> bool;
 
     /// Must this command of a `send` ask which process serves it?
     fn probes(&self, index: usize) -> bool;
@@ -52,7 +56,7 @@ fn tcp(options: &RedisOptions) -> TcpSettings {
 
 /// One server, over a few connections that come back by themselves.
 pub(super) struct Server {
-    connections: Vec<ConnectionManager>,
+    connections: Vec<Connection>,
     next: AtomicUsize,
 }
 
@@ -67,13 +71,13 @@ impl Server {
             .set_number_of_retries(2)
             .set_max_delay(Duration::from_millis(500))
             .set_pipeline_buffer_size(1_024);
-        let connect = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        let connect = || Connection::connect(client.clone(), config.clone());
         let connections = try_join_all((0..options.connections.max(1)).map(|_| connect())).await?;
         Ok(Self { connections, next: AtomicUsize::new(0) })
     }
 
-    fn connection(&self) -> ConnectionManager {
-        self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()].clone()
+    fn connection(&self) -> &Connection {
+        &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()]
     }
 }
 
@@ -86,20 +90,28 @@ impl Link for Server {
             pipeline.add_command(command);
         }
         // A failure of the connection is everybody's.
-        let mut connection = self.connection();
-        match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut connection)).await {
+        let connection = self.connection();
+        let (mut manager, made) = connection.get();
+        match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut manager)).await {
             Ok(answers) if answers.len() == count => answers,
             Ok(_) => vec![Err(io::Error::from(ErrorKind::InvalidData).into()); count],
-            Err(error) => vec![Err(error); count],
+            Err(error) => {
+                connection.failed(made, &error);
+                vec![Err(error); count]
+            }
         }
     }
 
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
-        Ok(vec![command.query_async(&mut self.connection()).await?])
+        Ok(vec![command.query_async(&mut self.connection().get().0).await?])
     }
 
     fn shard(&self, _key: &str) -> u16 {
         0
+    }
+
+    fn is_one_process(&self) -> bool {
+        true
     }
 
     /// One connection leads to one process, so the first answer speaks for all.
@@ -146,6 +158,10 @@ impl Link for Cluster {
 
     fn shard(&self, key: &str) -> u16 {
         key::slot(key)
+    }
+
+    fn is_one_process(&self) -> bool {
+        false
     }
 
     fn probes(&self, _index: usize) -> bool {

@@ -3,7 +3,7 @@
 //! # What is in Redis
 //!
 //! One hash for each grain, at `<prefix>:<type>/<key>`, and one counter, at `<prefix>:run`. Two storages on one server
-//! need different prefixes. Of type and key, `%`, `{`, `}` (and `/`, in a type) are escaped as in a URL.
+//! need different prefixes. Of type and key, `%`, `{`, `}` (and `/` and `:`, in a type) are escaped as in a URL.
 //!
 //! | field | value |
 //! |---|---|
@@ -16,7 +16,8 @@
 //! last opened or written.
 //!
 //! Each operation is one Lua script on one key. A batch of commits is one pipeline (in a cluster: one command each, side
-//! by side). With the first answer of a pipeline (in a cluster: with each) comes the run id of the process that gave it.
+//! by side). With the first answer of a pipeline (in a cluster: with each) come the run id and the
+//! replication id of the process that gave it.
 //!
 //! # What Redis must be set to
 //!
@@ -24,10 +25,14 @@
 //! storage's durability is `memory`; with `appendfsync everysec` it is `os`, with `always` it is `fsync`. Scripts need
 //! Redis 6 or later, or Valkey.
 //!
+//! Replication is asynchronous: a fail-over loses what the new master has not received. `min-replicas-to-write` (with
+//! `min-replicas-max-lag`) bounds that; a server that has replicas without it is warned of at the start.
+//!
 //! # Layout
 //!
 //! - `engine`: the contract, over a link.
 //! - `link`: one server, or a cluster.
+//! - `connection`: a connection to one server, that always comes back.
 //! - `script` and `scripts/`: the scripts, and calls of them.
 //! - `reply`, `error`: what they answer.
 //! - `address`: where Redis is, as errors tell it.
@@ -36,6 +41,7 @@
 //! - `setup`: what is asked of a server at the start.
 
 mod address;
+mod connection;
 mod engine;
 mod error;
 mod key;
@@ -69,7 +75,8 @@ use link::{Cluster, Link, Server};
 /// ```
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Begins every key. Two storages on one Redis need different ones. Default `gm`.
+    /// Begins every key. Two storages on one Redis need different ones. Without `/`, and without `:` at its ends. Default
+    /// `gm`.
     pub prefix: String,
     /// Connections to the server (a cluster has its own way). Default 2.
     pub connections: usize,
@@ -118,8 +125,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](StorageError::Misconfigured) if the server evicts, refuses the credentials, or is a node of a
-    /// cluster; [`Unavailable`](StorageError::Unavailable) if it is not reached.
+    /// [`Misconfigured`](StorageError::Misconfigured) if the server evicts, refuses the credentials or is a node of a
+    /// cluster, or the prefix will not do; [`Unavailable`](StorageError::Unavailable) if it is not reached.
     pub async fn connect(url: impl Into<String>) -> Result<Self, StorageError> {
         Self::connect_with(url, RedisOptions::default()).await
     }
@@ -131,6 +138,7 @@ impl RedisStorage {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: impl Into<String>, options: RedisOptions) -> Result<Self, StorageError> {
         let url = url.into();
+        key::check_prefix(&options.prefix)?;
         let address = Address::of_server(&url)?;
         let link = async {
             let link = connected(&options, Server::connect(&url, &options)).await?;
@@ -180,7 +188,8 @@ impl RedisClusterStorage {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](StorageError::Misconfigured) if a node evicts, refuses the credentials, or there is no cluster;
+    /// [`Misconfigured`](StorageError::Misconfigured) if a node evicts, refuses the credentials, there is no cluster, or
+    /// the prefix will not do;
     /// [`Unavailable`](StorageError::Unavailable) if it is not reached.
     pub async fn connect<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Result<Self, StorageError> {
         Self::connect_with(urls, RedisOptions::default()).await
@@ -196,6 +205,7 @@ impl RedisClusterStorage {
         options: RedisOptions,
     ) -> Result<Self, StorageError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        key::check_prefix(&options.prefix)?;
         let address = Address::of_cluster(&urls)?;
         let link = connected(&options, Cluster::connect(&urls, &options)).await;
         let link = link.map_err(|error| address.of_error(error))?;
@@ -216,15 +226,17 @@ async fn connected<L>(
 }
 
 async fn engine<L: Link>(link: L, address: Address, options: RedisOptions) -> Result<Engine<L>, StorageError> {
-    let durability = async {
+    let set_up = async {
         setup::check_eviction(&link).await?;
-        match options.durability {
-            Some(declared) => Ok(declared),
-            None => setup::durability(&link).await,
-        }
+        let durability = match options.durability {
+            Some(declared) => declared,
+            None => setup::durability(&link).await?,
+        };
+        setup::warn_of_fail_over(&link).await?;
+        Ok((durability, setup::tells_process(&link).await?))
     };
-    let durability = durability.await.map_err(|error| address.of_error(error))?;
-    Ok(Engine::new(link, address, durability, options))
+    let (durability, probing) = set_up.await.map_err(|error| address.of_error(error))?;
+    Ok(Engine::new(link, address, durability, probing, options))
 }
 
 macro_rules! delegate {

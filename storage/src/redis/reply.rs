@@ -1,14 +1,20 @@
 //! What a script answered: `{run id or '', status, ...}`.
 
+use std::fmt::{self, Write};
+
 use bytes::Bytes;
 use gristmill_grains::ActivationId;
 use gristmill_grains::storage::{Fence, Opened, StorageError, StoredRecord, WriteId};
 use redis::Value;
 
+/// How much of malformed data an error shows, in characters.
+const SHOWN: usize = 100;
+
 /// The answer of a script, taken apart.
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// The process that answered, where the call asked for it.
+    /// The process that answered and its history (`<run id>:<replication id>`, or `replica`), where the call asked for
+    /// it.
     pub(super) run_id: Option<String>,
     /// What follows `ok`, or the refusal.
     pub(super) outcome: Result<Vec<Value>, StorageError>,
@@ -28,7 +34,7 @@ impl Reply {
                 expected: number(&text(items.next())?)?,
                 found: number(&text(items.next())?)?,
             }),
-            "unreadable" => Err(StorageError::Unreadable { detail: text(items.next())? }),
+            "unreadable" => Err(StorageError::Unreadable { detail: shortened(text(items.next())?) }),
             other => Err(malformed(other)),
         };
         Ok(Self { run_id: (!run_id.is_empty()).then_some(run_id), outcome })
@@ -104,6 +110,47 @@ fn bytes(value: Option<Value>) -> Result<Bytes, StorageError> {
     }
 }
 
-fn malformed<T: std::fmt::Debug + ?Sized>(what: &T) -> StorageError {
-    StorageError::Unreadable { detail: format!("not as Gristmill stores it: {what:?}") }
+fn malformed<T: fmt::Debug + ?Sized>(what: &T) -> StorageError {
+    let mut start = Start(String::new());
+    // Fails where it is long enough: what is stored may be of any size.
+    let _ = write!(start, "{what:?}");
+    StorageError::Unreadable { detail: format!("not as Gristmill stores it: {}", shortened(start.0)) }
+}
+
+/// Keeps the start of what is written to it.
+struct Start(String);
+
+impl Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = (SHOWN + 1).saturating_sub(self.0.chars().count());
+        self.0.extend(text.chars().take(room));
+        if text.chars().nth(room).is_some() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// At most [`SHOWN`] characters of a text, and whether there are more.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_show_only_the_start_of_what_is_malformed() {
+        let huge = Value::BulkString(vec![b'x'; 1 << 20]);
+        let text = "\u{fc}".repeat(1 << 20);
+        let unreadable = ["", "unreadable", &text].map(|text| Value::SimpleString(text.to_owned())).to_vec();
+        let [parsed, refused] = [Value::Array(vec![huge.clone(), huge.clone()]), Value::Array(unreadable)]
+            .map(|reply| Reply::parse(reply).and_then(Reply::number).expect_err("malformed").to_string());
+        for message in [malformed(&huge).to_string(), malformed(&text).to_string(), parsed, refused] {
+            assert!(message.chars().count() < 200 && message.ends_with("..."), "{message}");
+        }
+        assert!(malformed("short").to_string().ends_with(r#": "short""#));
+    }
 }

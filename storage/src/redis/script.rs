@@ -73,6 +73,11 @@ impl<'a> Call<'a> {
         Self { script: &RUN, key: key::of_run(prefix), args: Args::Run }
     }
 
+    /// Does only a server that takes writes accept it?
+    pub(super) fn writes(&self) -> bool {
+        matches!(self.args, Args::Commit(_) | Args::BeginRun(_))
+    }
+
     /// The command; with `probe`, its answer names the process that gave it.
     pub(super) fn command(&self, by: By, probe: bool) -> Cmd {
         let mut command = match by {

@@ -88,6 +88,30 @@ async fn node_that_is_away_takes_only_its_own_grains_with_it() {
 }
 
 #[tokio::test]
+async fn node_that_is_away_takes_no_later_pipeline_of_the_batch_with_it() {
+    let mut cluster = RedisCluster::start(3);
+    let storage = connect(&cluster).await;
+    let mut owners = Vec::new();
+    for number in 0..24 {
+        owners.push(Owner::opened(&storage, &number.to_string()).await);
+    }
+    let slots = owners.iter().map(|owner| format!("gm:player/{}", owner.grain.key()));
+    let slots: Vec<u16> =
+        slots.map(|key| cluster.node(0).cli(&["CLUSTER", "KEYSLOT", &key]).parse().unwrap()).collect();
+    let away = usize::from(slots[0]) * 3 / 16_384;
+    // One MiB each: three pipelines, and the first commit is one of the node that is away.
+    let body = vec![b'x'; 1 << 20];
+    let batch: Vec<_> = owners.iter_mut().map(|owner| owner.write(Some(&body))).collect();
+    cluster.node(away).pause();
+    let answers = storage.commit(&batch).await;
+    cluster.node(away).resume();
+    for (slot, answer) in slots.iter().zip(&answers) {
+        let is_away = usize::from(*slot) * 3 / 16_384 == away;
+        assert_eq!(answer.is_err(), is_away, "slot {slot}, node {away} away: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_node_that_evicts_is_enough_to_refuse() {
     let mut cluster = RedisCluster::start(3);
     assert_eq!(cluster.node(2).cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]), "OK");

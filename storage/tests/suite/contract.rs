@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, MAX_COUNTER, Opened, StorageError, WriteId};
+use gristmill_storage::contract::restarts::restart_is_told_before_an_answer;
 use gristmill_storage::contract::{Options, Rig, sequences};
 use gristmill_storage::{EmbeddedStorage, MemoryStorage, RedisClusterStorage, RedisStorage, contract};
 use gristmill_test_servers::{RedisCluster, RedisOptions, RedisServer};
@@ -35,6 +36,29 @@ async fn redis_cluster_keeps_the_contract() {
     contract::all(RedisClusterStorage::connect(cluster.urls()).await.unwrap()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_are_told_as_the_contract_says() {
+    let memory = MemoryStorage::new();
+    let faults = memory.faults();
+    restart_is_told_before_an_answer(&Rig::new(Arc::new(memory)).await, async { faults.restore(&faults.snapshot()) })
+        .await;
+    for options in [RedisOptions::fsync(), RedisOptions::default()] {
+        let mut server = RedisServer::start(options);
+        let storage = Arc::new(RedisStorage::connect(server.url()).await.unwrap());
+        restart_is_told_before_an_answer(&Rig::new(storage).await, async { server.restart() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missed_restart_is_found() {
+    let memory = MemoryStorage::new();
+    let (faults, storage) = (memory.faults(), Mistaken(memory, MissesRestarts));
+    let rig = Rig::new(Arc::new(storage)).await;
+    let restart = async { faults.restore(&faults.snapshot()) };
+    let found = verdict(restart_is_told_before_an_answer(&rig, restart)).await;
+    assert!(found.expect_err("a mistake").contains("told no later than the answer"));
+}
+
 /// A storage with one of the mistakes that the contract is there to stop.
 struct Mistaken(MemoryStorage, Mistake);
 
@@ -52,6 +76,10 @@ enum Mistake {
     HidesTombstones,
     /// Counters are 32-bit floats.
     RoundsEpochs,
+    /// A commit without records is done, as there is nothing to do.
+    TakesEmptyCommits,
+    /// A restart is not looked for.
+    MissesRestarts,
     /// Answers are in the opposite order.
     TurnsAnswers,
     /// The floor of a run is ignored.
@@ -86,13 +114,17 @@ impl GrainStorage for Mistaken {
                 EpochsAlone => commit.fence.activation = gristmill_grains::ActivationId::from_u128(0),
                 RoundsEpochs => commit.fence.epoch = (commit.fence.epoch as f32) as u64,
                 ForgetsWriteIds => commit.write = WriteId(self.0.faults().counts().commits + 1),
-                TearsCommits => {
-                    for record in std::mem::take(&mut commit.records) {
-                        let torn = Commit { records: vec![record], write: WriteId(MAX_COUNTER), ..commit.clone() };
-                        if self.0.commit(&[torn]).await[0].is_ok() {
-                            self.0.commit(&[Commit { records: vec![], write: WriteId(0), ..commit.clone() }]).await;
-                        }
+                TearsCommits if !commit.records.is_empty() => {
+                    let last = commit.records.split_off(commit.records.len() - 1);
+                    for record in std::mem::replace(&mut commit.records, last) {
+                        // Any id that nobody else has.
+                        let write = WriteId(MAX_COUNTER / 2 + self.0.faults().counts().commits);
+                        self.0.commit(&[Commit { records: vec![record], write, ..commit.clone() }]).await;
                     }
+                }
+                TakesEmptyCommits if commit.records.is_empty() => {
+                    answers.push(Ok(()));
+                    continue;
                 }
                 _ => {}
             }
@@ -113,7 +145,7 @@ impl GrainStorage for Mistaken {
     }
 
     fn restarts(&self) -> watch::Receiver<u64> {
-        self.0.restarts()
+        if self.1 == MissesRestarts { watch::channel(0).1 } else { self.0.restarts() }
     }
 }
 
@@ -134,6 +166,7 @@ async fn every_mistake_is_found_by_the_cases() {
         RoundsEpochs,
         TurnsAnswers,
         IgnoresTheFloor,
+        TakesEmptyCommits,
     ] {
         let storage = Mistaken(MemoryStorage::new(), mistake);
         let no_sequences = Options { sequences: 0, ..Options::default() };

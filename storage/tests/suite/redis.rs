@@ -100,6 +100,34 @@ async fn cut_connection_is_not_a_restart() {
 }
 
 #[tokio::test]
+async fn refused_handshake_is_tried_again_until_it_is_accepted() {
+    let secret = ["--requirepass", "secret"].map(str::to_owned).to_vec();
+    let server = RedisServer::start(RedisOptions { more: secret, ..RedisOptions::default() });
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port());
+    let storage = RedisStorage::connect(url).await.unwrap();
+    let mut owner = Owner::opened(&storage, "alice").await;
+    let write = owner.write(Some(b"1"));
+    assert_eq!(server.cli(&["-a", "secret", "CONFIG", "SET", "requirepass", "other"]), "OK");
+    server.cli(&["-a", "other", "CLIENT", "KILL", "TYPE", "normal"]);
+    let mut refusals = 0;
+    // Until every connection has met a refusal more than once.
+    let attempts = async {
+        while refusals < 6 {
+            match commit(&storage, &write).await {
+                Err(StorageError::Unavailable { detail }) => refusals += u32::from(detail.contains("uthentication")),
+                other => panic!("must be unavailable, was {other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), attempts).await.expect("refused handshakes");
+    assert_eq!(server.cli(&["-a", "other", "CONFIG", "SET", "requirepass", "secret"]), "OK");
+    for _ in 0..4 {
+        assert_eq!(settle(&storage, &write).await, Ok(()), "on every connection");
+    }
+    owner.assert_stored(&storage, b"1").await;
+}
+
+#[tokio::test]
 async fn paused_server_is_unavailable_in_time() {
     let server = RedisServer::start(RedisOptions::default());
     let storage = connect(&server).await;
@@ -144,6 +172,30 @@ async fn read_only_server_is_unavailable() {
     assert_unavailable(commit(&storage, &write)).await;
     assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
     assert_eq!(settle(&storage, &write).await, Ok(()));
+    assert_eq!(*storage.restarts().borrow(), 1, "it may have lost writes meanwhile");
+}
+
+/// The process is the same throughout: it took another server's data, and is asked to serve again.
+#[tokio::test]
+async fn server_that_was_a_replica_is_noticed() {
+    let (server, other) = (RedisServer::start(RedisOptions::default()), RedisServer::start(RedisOptions::default()));
+    let storage = connect(&server).await;
+    let mut owner = Owner::opened(&storage, "alice").await;
+    assert_eq!(commit(&storage, &owner.write(Some(b"1"))).await, Ok(()));
+    assert_eq!(*storage.restarts().borrow(), 0);
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]), "OK");
+    let synced = async {
+        while !server.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), synced).await.expect("the replica follows");
+    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    let write = owner.write(Some(b"2"));
+    assert_eq!(settle(&storage, &write).await, Err(StorageError::Fenced { seen: None }));
+    assert_eq!(*storage.restarts().borrow(), 1, "known before the answer is");
+    owner.open(&storage).await.unwrap();
+    assert_eq!(*storage.restarts().borrow(), 1, "and once");
 }
 
 #[tokio::test]
@@ -162,6 +214,9 @@ async fn wrong_setups_are_refused() {
     }
     let node = RedisServer::start(RedisOptions { cluster: true, ..RedisOptions::default() });
     assert_misconfigured(RedisStorage::connect(node.url()).await, "use RedisClusterStorage");
+    let options = Options { prefix: "gm/x".to_owned(), ..Options::default() };
+    assert_misconfigured(RedisStorage::connect_with("redis://127.0.0.1:1", options.clone()).await, "prefix");
+    assert_misconfigured(RedisClusterStorage::connect_with(["redis://127.0.0.1:1"], options).await, "prefix");
     let secret = ["--requirepass", "secret"].map(str::to_owned).to_vec();
     let closed = RedisServer::start(RedisOptions { more: secret, ..RedisOptions::default() });
     assert_misconfigured(RedisStorage::connect(closed.url()).await, "refuses the connection");

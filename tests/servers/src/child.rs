@@ -31,7 +31,9 @@ impl Guarded {
     /// Starts `program`, and waits until it prints a line with `ready`. Otherwise the error is what it printed.
     pub(crate) fn start(program: &str, args: &[String], ready: &'static str) -> Result<Self, String> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]).args(args);
+        // The signal is asked for after the fork: a parent that has died until then is noticed by the shell.
+        command.args(["--pdeathsig", "KILL", "sh", "-c", "[ \"$PPID\" = \"$0\" ] && exec \"$@\""]);
+        command.arg(std::process::id().to_string()).arg(program).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let (reply, spawned) = mpsc::channel();
         SPAWNER.send((command, reply)).expect("the spawner lives as long as the process");

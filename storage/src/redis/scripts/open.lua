@@ -6,7 +6,7 @@ if stored ~= fence then
   if stored then
     local epoch = tonumber(string.match(stored, '^(%d+):%x+$'))
     if not epoch then
-      return {run, 'unreadable', 'fence ' .. stored}
+      return {run, 'unreadable', 'fence ' .. string.sub(stored, 1, 200)}
     end
     -- Doubles: exact below 2^53.
     if tonumber(ARGV[2]) <= epoch then
