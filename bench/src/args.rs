@@ -7,6 +7,9 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
 
   local     calls within one silo, beside ractor, kameo and a channel written by hand
   memory    what an idle grain takes, and how fast grains are activated
+  durable   acknowledged turns on a Redis that it starts, and on redb
+  latency   of a local call, at parts of the capacity, open-loop
+  budget    instructions a call takes, and fails if they are over budget; needs valgrind
 
   --json    one line of JSON a scenario
   --quick   short rounds: to see that it works, not for figures
@@ -18,6 +21,9 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
 pub(crate) enum Name {
     Local,
     Memory,
+    Durable,
+    Latency,
+    Budget,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +46,9 @@ impl Args {
                 "--alone" => alone = true,
                 "--only" => only = Some(given.next().ok_or("--only needs a text")?),
                 "local" => name = Some(Name::Local),
+                "latency" => name = Some(Name::Latency),
+                "budget" => name = Some(Name::Budget),
+                "durable" => name = Some(Name::Durable),
                 "memory" => name = Some(Name::Memory),
                 other => return Err(format!("what is {other:?}?")),
             }

@@ -4,8 +4,11 @@
 //! with each other, not with another machine's. The medians of the rounds are shown, the losers' too.
 
 mod args;
+mod budget;
 mod contenders;
 mod counting;
+mod durable;
+mod latency;
 mod local;
 mod machine;
 mod memory;
@@ -18,6 +21,13 @@ use std::process::ExitCode;
 use crate::args::{Args, Name};
 
 fn main() -> ExitCode {
+    let given: Vec<_> = std::env::args().skip(1).collect();
+    if let [work, name, times] = given.as_slice()
+        && work == "work"
+    {
+        budget::work(name, times.parse().unwrap_or(0));
+        return ExitCode::SUCCESS;
+    }
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(wrong) => {
@@ -29,6 +39,9 @@ fn main() -> ExitCode {
     report.head(&machine::describe(args.quick));
     match args.name {
         Name::Local => local::run(&args, &report),
+        Name::Budget => return budget::run(&report),
+        Name::Latency => latency::run(&args, &report),
+        Name::Durable => durable::run(&args, &report),
         Name::Memory => memory::run(&args, &report),
     }
     ExitCode::SUCCESS
