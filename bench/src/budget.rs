@@ -9,8 +9,9 @@ use crate::contenders::gristmill::{WorkGrain, WorkRef};
 use crate::nowhere::Nowhere;
 use crate::report::{Figure, Outcome, Report};
 
-/// What is counted, and how many instructions one may take.
-const BUDGETS: [(&str, u64); 6] = [("add", 0), ("get", 0), ("wait", 0), ("chain", 0), ("activate", 0), ("durable", 0)];
+/// What is counted, and how many instructions one may take: 5 % more than when it was last looked at.
+const BUDGETS: [(&str, u64); 6] =
+    [("add", 1_480), ("get", 1_460), ("wait", 4_530), ("chain", 7_900), ("activate", 5_400), ("durable", 14_200)];
 
 /// How often, in the shorter of two runs; their difference is what counts, so starting up does not.
 const TIMES: u64 = 2_000;
@@ -69,6 +70,7 @@ async fn repeat(silo: Silo, name: String, times: u64) {
         };
         std::hint::black_box(answer.expect("it answers"));
     }
+    std::process::exit(0); // taking the silo apart is not what is counted
 }
 
 /// Instructions of one run, as callgrind counts them.

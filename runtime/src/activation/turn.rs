@@ -362,7 +362,7 @@ impl<G: Grain> Activation<G> {
                 if !aborted
                     && extra.is_none()
                     && !grain.is_dirty()
-                    && !(access == Access::Shared && activation.host.has_cells()) =>
+                    && (access == Access::Exclusive || !activation.host.has_cells()) =>
             {
                 // The common case: there is nothing to write, send or hold.
                 let mut inner = activation.lock_often();
