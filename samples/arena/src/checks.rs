@@ -8,6 +8,9 @@ use crate::grains::profile::Profile;
 use crate::rules::rating::INITIAL_RATING;
 use crate::rules::{MatchState, Phase, PlayerId, Results, invariants};
 
+/// How many of many are named.
+const SHOWN: usize = 5;
+
 /// The checks, by name: every one with what was found wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Checks(pub BTreeMap<&'static str, Vec<String>>);
@@ -45,6 +48,8 @@ pub const TICKETS: &str = "no_ticket_twice";
 pub const BOARD: &str = "leaderboard_counts_every_match_once";
 /// Every match that was made is over and paid, and the lobby knows.
 pub const FINISHED: &str = "every_match_finished";
+/// As many matches were played as were asked for, and every bot was in one.
+pub const PLAYED: &str = "every_match_asked_for_played";
 /// A silo that loads everything from storage says the same.
 pub const STORED: &str = "stored_equals_reported";
 
@@ -148,6 +153,16 @@ fn check_totals(audit: &Audit, checks: &mut Checks) {
     let (points, wins): (u64, u64) = (lines().map(|s| s.points).sum(), lines().map(|s| s.won).sum());
     checks.hold(BOARD, (points, wins) == (xp, won), || {
         format!("{points} points and {wins} wins in the tables, players have {xp} and {won}")
+    });
+}
+
+/// Checks a run against what was asked for (nothing, if it only finished what others began) and the bots that missed it.
+pub fn check_played(asked: Option<u64>, played: u64, missed: &[String], checks: &mut Checks) {
+    let asked = asked.unwrap_or(played);
+    checks.hold(PLAYED, played == asked, || format!("{played} matches of {asked}"));
+    checks.hold(PLAYED, missed.is_empty(), || {
+        let shown = &missed[..missed.len().min(SHOWN)];
+        format!("{} bots had no match or did not see its end: {shown:?}", missed.len())
     });
 }
 

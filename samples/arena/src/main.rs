@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
             (130, report::failed_json("interrupted"))
         }
         Err(failure) => {
-            let reason = report::explain(&failure);
+            let reason = failure.to_string();
             eprintln!("arena: {reason}");
             (1, report::failed_json(&reason))
         }

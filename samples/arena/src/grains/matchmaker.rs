@@ -15,8 +15,10 @@ use super::player::PlayerRef;
 use super::settings::Settings;
 pub use super::waiting::{Forming, Ticket, Waiting};
 
-/// How often it looks whether a match can be made.
+/// How often it looks whether matches can be made.
 const BEAT: Duration = Duration::from_millis(50);
+/// The most matches of one beat: between two beats others are heard.
+const AT_ONCE: usize = 16;
 /// How long a player or a match may take to answer; then it is asked again at the next beat.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -44,7 +46,7 @@ pub struct MatchmakerGrain {
     settings: Arc<Settings>,
     #[state]
     waiting: Persistent<Waiting>,
-    /// When somebody came last; not stored: after a restart the wait begins anew.
+    /// When somebody came, or a match was made, last; not stored: after a restart the wait begins anew.
     last_arrival: Option<Instant>,
 }
 
@@ -77,17 +79,23 @@ impl Matchmaker for MatchmakerGrain {
 
 impl MatchmakerGrain {
     async fn beat(&mut self) {
-        if let Err(error) = self.form().await {
-            tracing::warn!(queue = self.ctx.key(), %error, "a match was not formed; trying again");
+        for _ in 0..AT_ONCE {
+            match self.form().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    return tracing::warn!(queue = self.ctx.key(), %error, "a match was not formed; trying again");
+                }
+            }
         }
     }
 
-    /// Forms a match, as far as it gets.
-    async fn form(&mut self) -> Result<(), BoxError> {
+    /// Forms a match, as far as it gets; whether there is one more.
+    async fn form(&mut self) -> Result<bool, BoxError> {
         let seats = usize::from(self.settings.seats);
         if self.waiting.forming.is_none() {
             if !self.can_start(seats) {
-                return Ok(());
+                return Ok(false);
             }
             let chosen = self.waiting.choose(seats);
             self.waiting.forming = Some(Forming { chosen });
@@ -106,12 +114,15 @@ impl MatchmakerGrain {
             }
         }
         if seated.len() < 2 {
-            return self.disband(seated, &id).await;
+            self.disband(seated, &id).await?;
+            return Ok(false);
         }
         self.create(queue, number, id, seated).await?;
         self.waiting.made = number;
         self.waiting.forming = None;
-        Ok(())
+        // While a match was formed nobody could come.
+        self.last_arrival = Some(Instant::now());
+        Ok(true)
     }
 
     /// Whether enough wait: for a full match or, when nobody came for a while, for a small one.

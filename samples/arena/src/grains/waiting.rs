@@ -37,10 +37,14 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// The tickets that are not known to be in a match.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.line.iter().chain(self.forming.iter().flat_map(|forming| &forming.chosen))
+    }
+
     /// Whether this ticket waits, or is in the match that is being formed.
     pub fn contains(&self, ticket: &Ticket) -> bool {
-        let chosen = self.forming.iter().flat_map(|forming| &forming.chosen);
-        self.line.iter().chain(chosen).any(|t| t.player == ticket.player && t.number == ticket.number)
+        self.tickets().any(|t| t.player == ticket.player && t.number == ticket.number)
     }
 
     /// Puts a ticket at the end of the line. A newer ticket replaces an older one of the same player.

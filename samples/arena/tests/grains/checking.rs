@@ -1,6 +1,6 @@
 use arena::args::Args;
 use arena::audit::Audit;
-use arena::checks::{self, BOARD, FINISHED, ITEMS, KILLS, RATINGS, REWARDS, SCORES, STORED, TICKETS};
+use arena::checks::{self, BOARD, Checks, FINISHED, ITEMS, KILLS, PLAYED, RATINGS, REWARDS, SCORES, STORED, TICKETS};
 use arena::play::{self, Outcome};
 use arena::rules::ItemKind;
 use clap::Parser;
@@ -44,6 +44,13 @@ async fn every_check_sees_what_it_is_for() {
         assert!(!checks::check(&world).0[name].is_empty(), "{name} does not see it");
     }
     assert!(checks::check(&sound).0.contains_key(SCORES));
+    for (asked, played, missed) in
+        [(Some(3), 2, vec![]), (Some(2), 2, vec!["p".to_owned()]), (None, 2, vec!["p".to_owned()])]
+    {
+        let mut checks = Checks::default();
+        checks::check_played(asked, played, &missed, &mut checks);
+        assert_eq!(checks.0[PLAYED].len(), 1, "{asked:?} {played} {missed:?}");
+    }
     let (mut checks, mut stored) = (checks::check(&sound), sound.clone());
     stored.players.first_entry().unwrap().get_mut().profile.xp += 1;
     checks::compare(&sound, &stored, &mut checks);

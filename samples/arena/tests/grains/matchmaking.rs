@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arena::audit::Audit;
+use arena::grains::matchmaker::MatchmakerRef;
 use arena::grains::names::QUEUES;
 use arena::grains::profile::Activity;
 use arena::grains::settings::Settings;
@@ -67,6 +68,19 @@ async fn no_ticket_is_assigned_twice_however_players_come_and_go() {
         assert!(audit.matches.len() >= 3, "{} matches", audit.matches.len());
         assert_ok(&world.check().await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_makes_many_matches_at_once() {
+    let players = names(60);
+    let mut world = World::new(Settings { seats: 2, ..settings() }, &players).await;
+    for player in &players {
+        world.player(player).join(QUEUES[0].clone()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let queue = world.silo.grain::<MatchmakerRef>(QUEUES[0].clone()).get_queue().await.unwrap();
+    assert_eq!((queue.made, queue.line.len()), (30, 0), "in six beats");
+    assert_ok(&world.check().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use arena::args::Args;
-use arena::cast::Actor;
+use arena::cast::{Actor, Ended};
+use arena::checks::PLAYED;
 use arena::grains::chat::{ChatError, ChatRef};
 use arena::grains::leaderboard::{LeaderboardRef, SEASON};
 use arena::grains::names::{QUEUES, Region};
@@ -26,6 +27,28 @@ async fn a_run_plays_its_matches_and_everything_holds() {
     assert!(kills > 10, "{kills} kills in three minutes");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_of_many_matches_plays_every_one() {
+    let args = "arena --matches 100 --players 2 --seconds 1 --storage memory".split(' ');
+    let Outcome::Done(run) = play::run(&Args::parse_from(args), std::future::pending()).await.unwrap() else {
+        panic!("nobody interrupted it")
+    };
+    assert_ok(&run.checks);
+    assert_eq!((run.matches, run.players), (100, 200));
+    assert!(run.checks.0.contains_key(PLAYED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bot_without_a_match_says_so() {
+    let players = names(1);
+    let mut world = World::new(Settings::default(), &players).await;
+    let (silo, player, wish) = (world.silo.clone(), players[0].clone(), Some(QUEUES[0].clone()));
+    let alone = Actor { silo, player, seed: 1, wish, patience: Duration::from_secs(15) };
+    assert_eq!(alone.play().await, Ended::GaveUp);
+    assert_eq!(world.player(&players[0]).get_state().await.unwrap().profile.activity, Activity::Idle);
+    assert_ok(&world.check().await);
+}
+
 #[tokio::test]
 async fn an_interrupted_run_is_finished_by_the_next() {
     let dir = tempfile::tempdir().unwrap();
@@ -46,7 +69,7 @@ async fn who_leaves_a_match_gets_nothing_and_is_free_when_it_ends() {
     let mut bots = JoinSet::new();
     for player in &players {
         let (silo, player, wish) = (world.silo.clone(), player.clone(), Some(QUEUES[0].clone()));
-        bots.spawn(Actor { silo, player, seed: 1, wish }.play());
+        bots.spawn(Actor { silo, player, seed: 1, wish, patience: Duration::from_secs(15) }.play());
     }
     let deserter = world.player(&players[0]);
     while deserter.get_state().await.unwrap().profile.current_match().is_none() {
