@@ -15,8 +15,9 @@ use crate::rules::{MatchId, Phase, PlayerId};
 
 /// How often a waiting bot looks for news.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it asks again.
+/// How often it asks again, at most; and how often while it waits.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASKS: u32 = 15;
 /// How long it waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -52,6 +53,7 @@ impl Actor {
     /// It knows nothing but what the player's grain says: a bot that starts in the middle of a match plays on.
     pub async fn play(mut self) -> Ended {
         let me: PlayerRef = self.silo.grain(self.player.clone());
+        let ask_again = ASK_AGAIN.max(self.patience / ASKS);
         let (began, mut asked, mut drawn) = (Instant::now(), None::<Instant>, None::<u64>);
         loop {
             let profile = me.get_state().timeout(PATIENCE).await.map(|state| state.profile);
@@ -74,7 +76,7 @@ impl Actor {
                 }
                 Ok((_, Activity::Searching { queue })) => {
                     self.wish = None;
-                    if asked.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+                    if asked.is_none_or(|at| at.elapsed() > ask_again) {
                         asked = Some(Instant::now());
                         // Busy: in a match by now. The next look tells.
                         let _ = me.join(queue).timeout(PATIENCE).await;

@@ -13,6 +13,7 @@ use super::match_record::{MatchSetup, seed_of};
 use super::names::{Mode, Queue, Region, match_id};
 use super::player::PlayerRef;
 use super::settings::Settings;
+use super::used::Used;
 pub use super::waiting::{Forming, Ticket, Waiting};
 
 /// How often it looks whether matches can be made.
@@ -48,6 +49,10 @@ pub struct MatchmakerGrain {
     waiting: Persistent<Waiting>,
     /// When somebody came, or a match was made, last; not stored: after a restart the wait begins anew.
     last_arrival: Option<Instant>,
+    /// When it last asked whether somebody waits.
+    last_question: Option<Instant>,
+    /// Not stored: those who repeat a ticket do not outlive the process either.
+    used: Used,
 }
 
 impl Lifecycle for MatchmakerGrain {
@@ -60,7 +65,7 @@ impl Lifecycle for MatchmakerGrain {
 
 impl Matchmaker for MatchmakerGrain {
     async fn enqueue(&mut self, ticket: Ticket) {
-        if !self.waiting.contains(&ticket) {
+        if !self.waiting.contains(&ticket) && !self.used.contains(&ticket) {
             self.last_arrival = Some(Instant::now());
             self.waiting.enqueue(ticket);
         }
@@ -82,7 +87,7 @@ impl MatchmakerGrain {
         for _ in 0..AT_ONCE {
             match self.form().await {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return self.drop_stale().await,
                 Err(error) => {
                     return tracing::warn!(queue = self.ctx.key(), %error, "a match was not formed; trying again");
                 }
@@ -108,9 +113,9 @@ impl MatchmakerGrain {
         let id = match_id(&queue, number);
         let chosen = self.waiting.forming.as_ref().map(|forming| forming.chosen.clone()).unwrap_or_default();
         let mut seated = Vec::new();
-        for ticket in chosen {
-            if self.seat(&ticket, &id).await? {
-                seated.push(ticket);
+        for ticket in &chosen {
+            if self.seat(ticket, &id).await? {
+                seated.push(ticket.clone());
             }
         }
         if seated.len() < 2 {
@@ -120,9 +125,25 @@ impl MatchmakerGrain {
         self.create(queue, number, id, seated).await?;
         self.waiting.made = number;
         self.waiting.forming = None;
+        chosen.iter().for_each(|ticket| self.used.note(ticket));
         // While a match was formed nobody could come.
         self.last_arrival = Some(Instant::now());
         Ok(true)
+    }
+
+    /// Asks a player who waits alone whether they do. A ticket that was cancelled or used may have come back into the line,
+    /// where nobody else would ever find out.
+    async fn drop_stale(&mut self) {
+        let Some(ticket) = self.waiting.line.front().filter(|_| self.waiting.line.len() == 1).cloned() else { return };
+        let long_ago = |at: Option<Instant>| at.is_none_or(|at| at.elapsed() >= self.settings.patience);
+        if !long_ago(self.last_arrival) || !long_ago(self.last_question) {
+            return;
+        }
+        self.last_question = Some(Instant::now());
+        let player: PlayerRef = self.ctx.grain(ticket.player.clone());
+        if let Ok(false) = player.holds(ticket.number).timeout(PATIENCE).await {
+            self.waiting.line.clear();
+        }
     }
 
     /// Whether enough wait: for a full match or, when nobody came for a while, for a small one.
@@ -140,12 +161,15 @@ impl MatchmakerGrain {
 
     /// Too many have cancelled: who has not goes back to the front of the line. The match's number is not used up.
     async fn disband(&mut self, seated: Vec<Ticket>, id: &MatchId) -> Result<(), BoxError> {
-        for ticket in &seated {
+        let mut searching = Vec::new();
+        for ticket in seated {
             let player: PlayerRef = self.ctx.grain(ticket.player.clone());
-            player.unassign(ticket.number, id.clone()).timeout(PATIENCE).await?;
+            if player.unassign(ticket.number, id.clone()).timeout(PATIENCE).await? {
+                searching.push(ticket);
+            }
         }
         self.waiting.forming = None;
-        seated.into_iter().for_each(|ticket| self.waiting.line.push_front(ticket));
+        searching.into_iter().rev().for_each(|ticket| self.waiting.line.push_front(ticket));
         Ok(())
     }
 

@@ -31,4 +31,5 @@ pub mod player;
 pub mod profile;
 pub mod seen;
 pub mod settings;
+pub mod used;
 pub mod waiting;
