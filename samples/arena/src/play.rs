@@ -62,6 +62,18 @@ pub struct Run {
 /// When it could not be played to the end.
 pub async fn run(args: &Args, stop: impl Future<Output = ()>) -> Result<Outcome, Failure> {
     let storage = host::open(&args.storage).await.map_err(Failure::Storage)?;
+    run_on(storage, args, stop).await
+}
+
+/// Plays and checks on a storage that is open.
+///
+/// # Errors
+/// When it could not be played to the end.
+pub async fn run_on(
+    storage: Arc<dyn GrainStorage>,
+    args: &Args,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, Failure> {
     let settings = Arc::new(args.settings());
     let silo = host::start(storage.clone(), settings.clone()).await.map_err(Failure::Start)?;
     let played = tokio::select! {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use arena::args::Args;
@@ -5,12 +6,16 @@ use arena::cast::{Actor, Ended};
 use arena::checks::PLAYED;
 use arena::grains::chat::{ChatError, ChatRef};
 use arena::grains::leaderboard::{LeaderboardRef, SEASON};
+use arena::grains::lobby::{LOBBY, LobbyRef};
 use arena::grains::names::{QUEUES, Region};
+use arena::grains::player::PlayerRef;
 use arena::grains::profile::{Activity, Busy};
 use arena::grains::settings::Settings;
+use arena::host;
 use arena::play::{self, Outcome};
 use clap::Parser;
 use gristmill::prelude::*;
+use gristmill::storage::MemoryStorage;
 use tokio::task::JoinSet;
 
 use crate::world::{World, assert_ok, names};
@@ -60,6 +65,35 @@ async fn an_interrupted_run_is_finished_by_the_next() {
     assert_ok(&run.checks);
     assert_eq!((run.matches, run.players, run.resumed), (1, 3, 1));
     assert!(run.earlier.is_empty(), "the resumed match is this run's: {:?}", run.earlier);
+}
+
+#[tokio::test(start_paused = true)]
+async fn players_left_in_queues_are_finished_with_by_the_next_run() {
+    let storage = Arc::new(MemoryStorage::new());
+    let players = names(6);
+    let silo = host::start(storage.clone(), Arc::default()).await.unwrap();
+    silo.grain::<LobbyRef>(LOBBY).welcome(players.clone()).await.unwrap();
+    // Three wait in one queue, one alone in another, one in a third.
+    for (player, queue) in players.iter().zip([0, 0, 0, 1, 2]) {
+        silo.grain::<PlayerRef>(player.clone()).join(QUEUES[queue].clone()).await.unwrap();
+    }
+    assert_eq!(silo.stop().await.dropped, 0);
+    let run = |text: &str| {
+        let (args, storage) = (Args::parse_from(text.split(' ')), storage.clone());
+        async move {
+            match play::run_on(storage, &args, std::future::pending()).await.unwrap() {
+                Outcome::Done(run) => run,
+                Outcome::Interrupted => panic!("nobody interrupted it"),
+            }
+        }
+    };
+    let left = run("arena --matches 1 --players 2 --seconds 1").await;
+    assert_ok(&left.checks);
+    assert_eq!((left.matches, left.players, left.resumed), (1, 5, 0), "two of three play");
+    assert!(left.audit.players.values().all(|state| state.profile.activity == Activity::Idle));
+    let next = run("arena --matches 2 --players 2 --seconds 1").await;
+    assert_ok(&next.checks);
+    assert_eq!((next.matches, next.players), (2, 4), "new ones");
 }
 
 #[tokio::test(start_paused = true)]
