@@ -16,6 +16,7 @@ pub mod bot;
 pub mod cast;
 pub mod casting;
 pub mod checks;
+pub mod expected;
 pub mod failure;
 pub mod grains;
 pub mod host;

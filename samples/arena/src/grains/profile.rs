@@ -77,6 +77,9 @@ pub struct Profile {
     pub deaths: u64,
     /// The match they were in last.
     pub last_match: Option<MatchId>,
+    /// What they took home last.
+    #[serde(default)]
+    pub last_prize: Option<Prize>,
 }
 
 impl Default for Profile {
@@ -94,6 +97,7 @@ impl Default for Profile {
             kills: 0,
             deaths: 0,
             last_match: None,
+            last_prize: None,
         }
     }
 }
@@ -201,6 +205,7 @@ impl Profile {
         }
         self.activity = Activity::Idle;
         self.rating += prize.rating_change;
+        self.last_prize = Some(prize.clone());
         let Some(place) = prize.place else {
             self.left += 1;
             return true;
