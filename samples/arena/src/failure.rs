@@ -18,6 +18,8 @@ pub enum Failure {
     Start(StartError),
     /// A grain did not answer.
     Call(CallError),
+    /// The silo may serve no more, as another has taken its storage.
+    Stopped(Fault),
     /// The matches did not come to their end.
     Late {
         /// The matches that are open.
@@ -33,6 +35,9 @@ impl fmt::Display for Failure {
             Self::Storage(error) => write!(f, "the storage cannot be used: {error}"),
             Self::Start(error) => write!(f, "the silo did not start: {error}"),
             Self::Call(error) => write!(f, "a grain did not answer: {error}"),
+            Self::Stopped(fault) => {
+                write!(f, "{fault}; let that run end, then start this one again, or give it a storage of its own")
+            }
             Self::Late { open, waiting } => {
                 let waiting: Vec<String> = waiting.iter().map(|t| format!("{} #{}", t.player, t.number)).collect();
                 write!(f, "the matches did not end in time; still open: {open:?}, still waiting: {waiting:?}")

@@ -78,16 +78,12 @@ pub async fn run_on(
     let silo = host::start(storage.clone(), settings.clone()).await.map_err(Failure::Start)?;
     let played = tokio::select! {
         biased;
-        () = stop => None,
-        fault = silo.must_stop() => {
-            tracing::error!(%fault, "stopping");
-            None
-        }
-        played = play(args, &silo) => Some(played),
+        () = stop => Ok(None),
+        fault = silo.must_stop() => Err(Failure::Stopped(fault)),
+        played = play(args, &silo) => played.map(Some),
     };
     let stopped = silo.stop().await;
-    let Some(played) = played else { return Ok(Outcome::Interrupted) };
-    let mut run = played?;
+    let Some(mut run) = played? else { return Ok(Outcome::Interrupted) };
     run.checks.hold(checks::STORED, stopped.dropped == 0, || format!("{} grains did not stop", stopped.dropped));
     let stored = read_again(storage, settings).await?;
     checks::compare(&run.audit, &stored, &mut run.checks);

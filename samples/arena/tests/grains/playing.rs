@@ -12,7 +12,7 @@ use arena::grains::player::PlayerRef;
 use arena::grains::profile::{Activity, Busy};
 use arena::grains::settings::Settings;
 use arena::host;
-use arena::play::{self, Outcome};
+use arena::play::{self, Failure, Outcome};
 use clap::Parser;
 use gristmill::prelude::*;
 use gristmill::storage::MemoryStorage;
@@ -94,6 +94,24 @@ async fn players_left_in_queues_are_finished_with_by_the_next_run() {
     let next = run("arena --matches 2 --players 2 --seconds 1").await;
     assert_ok(&next.checks);
     assert_eq!((next.matches, next.players), (2, 4), "new ones");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_storage_another_takes_says_so() {
+    let storage = Arc::new(MemoryStorage::new());
+    let args = Args::parse_from("arena --matches 1 --players 2 --seconds 20".split(' '));
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let other = host::start(storage.clone(), Arc::default()).await.unwrap();
+        std::future::pending::<()>().await;
+        drop(other);
+    };
+    let failure = tokio::select! {
+        run = play::run_on(storage.clone(), &args, std::future::pending()) => run.unwrap_err(),
+        () = other => unreachable!("it never ends"),
+    };
+    assert!(matches!(failure, Failure::Stopped(_)), "{failure:?}");
+    assert!(failure.to_string().contains("let that run end"), "{failure}");
 }
 
 #[tokio::test(start_paused = true)]
