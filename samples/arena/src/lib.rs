@@ -20,6 +20,7 @@ pub mod expected;
 pub mod failure;
 pub mod grains;
 pub mod host;
+pub mod out;
 pub mod play;
 pub mod progress;
 pub mod report;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::args::{Args, StorageChoice};
 use crate::grains::leaderboard::{Ranked, rank};
 use crate::grains::match_record::MatchReport;
+use crate::out::println;
 use crate::play::Run;
 use crate::rules::{MatchId, MatchState};
 
