@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 /// Ends at the first Ctrl-C or SIGTERM. One that comes when nobody listens, as the run stops already, ends the program.
 fn told_to_stop() -> impl Future<Output = ()> {
     let (tell, told) = oneshot::channel();
-    tokio::spawn(async move {
+    tokio::runtime::Handle::current().spawn(async move {
         let mut signals = Signals::listen();
         signals.next().await;
         if tell.send(()).is_ok() {

@@ -176,7 +176,7 @@ pub async fn quiet_now(silo: &Silo, lobby: &LobbyRef) -> Result<Option<LobbyStat
     for queue in &QUEUES {
         let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
         made += queue.made;
-        still &= queue.tickets().next().is_none() && queue.forming.is_none();
+        still &= queue.is_still();
     }
     Ok(Some(now).filter(|now| now.finished == made && still))
 }
@@ -186,7 +186,9 @@ async fn late(silo: &Silo, lobby: &LobbyRef) -> Result<Failure, CallError> {
     let open = lobby.overview().await?.open.into_keys().collect();
     let mut waiting = Vec::new();
     for queue in &QUEUES {
-        waiting.extend(silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?.tickets().cloned());
+        let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+        waiting.extend(queue.tickets().cloned());
+        waiting.extend(queue.unsure.iter().map(|unsure| unsure.ticket.clone()));
     }
     Ok(Failure::Late { open, waiting })
 }

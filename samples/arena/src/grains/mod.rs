@@ -21,6 +21,7 @@
 //! know before it plays on.
 
 pub mod chat;
+pub mod forming;
 pub mod leaderboard;
 pub mod lobby;
 pub mod match_grain;
