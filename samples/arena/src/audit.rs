@@ -62,7 +62,7 @@ impl Audit {
 }
 
 /// Asks many grains, some at a time.
-async fn ask<K, T, C>(keys: Vec<K>, call: impl Fn(&K) -> C) -> Result<BTreeMap<K, T>, CallError>
+pub(crate) async fn ask<K, T, C>(keys: Vec<K>, call: impl Fn(&K) -> C) -> Result<BTreeMap<K, T>, CallError>
 where
     K: Ord + Clone + Send + 'static,
     T: Send + 'static,

@@ -15,10 +15,9 @@ use crate::rules::{MatchId, Phase, PlayerId};
 
 /// How often a waiting bot looks for news.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it asks again.
+/// How often it asks again, at most; and how often while it waits.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long it waits for a match.
-const GIVE_UP: Duration = Duration::from_secs(15);
+const ASKS: u32 = 15;
 /// How long it waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -33,43 +32,62 @@ pub struct Actor {
     pub seed: u64,
     /// Where to look for one match; none to only finish what was begun.
     pub wish: Option<Queue>,
+    /// How long the bot waits for a match.
+    pub patience: Duration,
+}
+
+/// How a bot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With nothing left to play.
+    Done,
+    /// Without a match: none began in time.
+    GaveUp,
+    /// Without its silo.
+    Away,
 }
 
 impl Actor {
     /// Finishes what was begun, plays the match wished for, and ends when the reward is home.
     ///
     /// It knows nothing but what the player's grain says: a bot that starts in the middle of a match plays on.
-    pub async fn play(mut self) {
+    pub async fn play(mut self) -> Ended {
         let me: PlayerRef = self.silo.grain(self.player.clone());
-        let (began, mut asked) = (Instant::now(), None::<Instant>);
+        let ask_again = ASK_AGAIN.max(self.patience / ASKS);
+        let (began, mut asked, mut drawn) = (Instant::now(), None::<Instant>, None::<u64>);
         loop {
-            match me.get_state().timeout(PATIENCE).await.map(|state| state.profile.activity) {
-                Ok(Activity::Idle) => {
-                    let Some(queue) = self.wish.clone() else { return };
+            let profile = me.get_state().timeout(PATIENCE).await.map(|state| state.profile);
+            match profile.map(|profile| (profile.ticket, profile.activity)) {
+                Ok((ticket, Activity::Idle)) => {
+                    // A ticket more than at first: the wish was heard, though its answer was not.
+                    let heard = *drawn.get_or_insert(ticket) != ticket;
+                    let Some(queue) = self.wish.clone().filter(|_| !heard) else { return Ended::Done };
                     if me.join(queue).timeout(PATIENCE).await.is_ok() {
                         (self.wish, asked) = (None, Some(Instant::now()));
                     }
                 }
-                Ok(Activity::Searching { .. }) if began.elapsed() > GIVE_UP => {
+                Ok((_, Activity::Searching { .. })) if began.elapsed() > self.patience => {
                     // Either the search ends, or the match was faster: then the player is in it.
-                    if let Err(error) = me.leave().timeout(PATIENCE).await {
-                        tracing::debug!(player = %self.player, %error, "asking again");
+                    match me.leave().timeout(PATIENCE).await {
+                        Ok(Activity::Idle) => return Ended::GaveUp,
+                        Ok(_) => {}
+                        Err(error) => tracing::debug!(player = %self.player, %error, "asking again"),
                     }
                 }
-                Ok(Activity::Searching { queue }) => {
+                Ok((_, Activity::Searching { queue })) => {
                     self.wish = None;
-                    if asked.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+                    if asked.is_none_or(|at| at.elapsed() > ask_again) {
                         asked = Some(Instant::now());
                         // Busy: in a match by now. The next look tells.
                         let _ = me.join(queue).timeout(PATIENCE).await;
                     }
                 }
-                Ok(Activity::Fighting { match_id, tick_hz, .. }) => {
+                Ok((_, Activity::Fighting { match_id, tick_hz, .. })) => {
                     self.wish = None;
                     self.fight(match_id, tick_hz).await;
                 }
                 Err(error) => match error.cause() {
-                    Some(Cause::SiloUnavailable { .. }) => return,
+                    Some(Cause::SiloUnavailable { .. }) => return Ended::Away,
                     _ => tracing::debug!(player = %self.player, %error, "asking again"),
                 },
             }

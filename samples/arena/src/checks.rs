@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::Audit;
+use crate::expected::Expected;
 use crate::grains::match_record::{MatchReport, MatchSetup};
+use crate::grains::names::Region;
 use crate::grains::profile::Profile;
 use crate::rules::rating::INITIAL_RATING;
-use crate::rules::{MatchState, Phase, PlayerId, Results, invariants};
+use crate::rules::{MatchState, Phase, PlayerId, Results, accounts, invariants};
+
+/// How many of many are named.
+const SHOWN: usize = 5;
 
 /// The checks, by name: every one with what was found wrong.
 #[derive(Clone, Debug, Default)]
@@ -27,11 +32,11 @@ impl Checks {
     }
 }
 
-/// Kills = deaths by players, in every match and in the players' profiles.
+/// Every death that a player counted is in its match's log, and the profiles have the kills and deaths of the logs.
 pub const KILLS: &str = "kills_equal_deaths_by_players";
 /// Items made = items lying, carried and used up; items carried at the end = items brought home.
 pub const ITEMS: &str = "items_conserved";
-/// Every score is what the kill log says.
+/// Every score is what the players say who died, and what the player was paid for.
 pub const SCORES: &str = "scores_match_kill_log";
 /// The other rules of the game.
 pub const RULES: &str = "rules_kept";
@@ -41,10 +46,12 @@ pub const REWARDS: &str = "rewards_exactly_once";
 pub const RATINGS: &str = "ratings_sum_to_zero";
 /// No ticket is in two matches, or twice in one.
 pub const TICKETS: &str = "no_ticket_twice";
-/// The leaderboards have the points of all matches.
+/// Every player's line in a leaderboard is what that player was paid there.
 pub const BOARD: &str = "leaderboard_counts_every_match_once";
 /// Every match that was made is over and paid, and the lobby knows.
 pub const FINISHED: &str = "every_match_finished";
+/// As many matches were played as were asked for, and every bot was in one.
+pub const PLAYED: &str = "every_match_asked_for_played";
 /// A silo that loads everything from storage says the same.
 pub const STORED: &str = "stored_equals_reported";
 
@@ -52,7 +59,7 @@ pub const STORED: &str = "stored_equals_reported";
 pub fn check(audit: &Audit) -> Checks {
     let mut checks = Checks::default();
     let mut tickets = BTreeSet::new();
-    let mut expected: BTreeMap<PlayerId, Profile> = BTreeMap::new();
+    let mut expected = Expected::default();
     for (id, report) in &audit.matches {
         let closed = report.journal.closed && !audit.lobby.open.contains_key(id);
         checks.hold(FINISHED, closed, || format!("{id}: {:?}", report.journal));
@@ -66,17 +73,21 @@ pub fn check(audit: &Audit) -> Checks {
         }
         check_match(audit, fight, &mut checks);
         if fight.phase == Phase::Finished {
-            expect(setup, &fight.results(), &mut expected);
+            let results = fight.results();
+            expected.add(setup, &results);
+            check_paid(audit, setup, &results, &mut checks);
         }
     }
     let (closed, made) = (audit.lobby.finished, audit.matches.len() as u64);
     checks.hold(FINISHED, closed == made, || format!("the lobby saw {closed} of {made} matches end"));
     for (player, state) in &audit.players {
-        let earned = expected.remove(player).unwrap_or_default();
+        let earned = expected.players.remove(player).unwrap_or_default();
         check_player(player, &state.profile, &earned, &mut checks);
     }
-    checks.hold(REWARDS, expected.is_empty(), || format!("players the lobby does not know: {:?}", expected.keys()));
+    let strangers = &expected.players;
+    checks.hold(REWARDS, strangers.is_empty(), || format!("players the lobby does not know: {:?}", strangers.keys()));
     check_totals(audit, &mut checks);
+    check_boards(audit, &expected, &mut checks);
     checks
 }
 
@@ -88,39 +99,28 @@ fn parts(report: &MatchReport) -> Option<(&MatchSetup, &MatchState)> {
 fn check_match(audit: &Audit, fight: &MatchState, checks: &mut Checks) {
     let last = audit.players.iter().filter(|(_, state)| state.profile.last_match.as_ref() == Some(&fight.id));
     let combatants = last.map(|(player, state)| (player.clone(), state.combatant.clone())).collect();
-    let found = [invariants::check(fight, &combatants), invariants::check_results(fight, &fight.results())];
+    let settled = if fight.phase == Phase::Finished { accounts::check(fight, &combatants) } else { Ok(()) };
+    let found = [invariants::check(fight, &combatants), settled];
     // Named even when nothing is wrong.
     [KILLS, ITEMS, SCORES, RULES].into_iter().for_each(|name| checks.hold(name, true, String::new));
     for violation in found.into_iter().filter_map(Result::err).flatten() {
         let name = match violation.rule {
-            "kills = deaths by players" => KILLS,
+            accounts::DEATHS => KILLS,
             "no item exists twice" | "made = lying + carried + used up" => ITEMS,
-            "score = what the kill log says" => SCORES,
+            accounts::SCORES => SCORES,
             _ => RULES,
         };
         checks.hold(name, false, || format!("{}: {violation}", fight.id));
     }
 }
 
-/// Adds up what a match's players should have.
-fn expect(setup: &MatchSetup, results: &Results, expected: &mut BTreeMap<PlayerId, Profile>) {
-    for ticket in &setup.players {
-        let prize = setup.prize(results, &ticket.player);
-        let earned = expected.entry(ticket.player.clone()).or_default();
-        earned.rating += prize.rating_change;
-        if prize.place.is_none() {
-            earned.left += 1;
-            continue;
-        }
-        earned.finished += 1;
-        earned.won += u64::from(prize.place == Some(1));
-        earned.kills += u64::from(prize.tally.kills);
-        earned.deaths += u64::from(prize.tally.deaths);
-        earned.xp += u64::from(prize.reward.xp);
-        earned.coins += u64::from(prize.reward.coins);
-        for item in &prize.reward.items {
-            *earned.inventory.entry(*item).or_default() += 1;
-        }
+/// The last prize of every player whose last match it was, against the match's results.
+fn check_paid(audit: &Audit, setup: &MatchSetup, results: &Results, checks: &mut Checks) {
+    for player in setup.players.iter().map(|ticket| &ticket.player) {
+        let paid = audit.players.get(player).and_then(|state| state.profile.last_prize.as_ref());
+        let Some(paid) = paid.filter(|paid| paid.match_id == results.match_id) else { continue };
+        let due = setup.prize(results, player);
+        checks.hold(SCORES, *paid == due, || format!("{player}: was paid {paid:?}, due {due:?}"));
     }
 }
 
@@ -143,11 +143,29 @@ fn check_totals(audit: &Audit, checks: &mut Checks) {
     let players = || audit.players.values().map(|state| &state.profile);
     let moved: i64 = players().map(|p| i64::from(p.rating - INITIAL_RATING)).sum();
     checks.hold(RATINGS, moved == 0, || format!("all together moved by {moved}"));
-    let (xp, won): (u64, u64) = (players().map(|p| p.xp).sum(), players().map(|p| p.won).sum());
-    let lines = || audit.boards.iter().flatten().map(|line| &line.standing);
-    let (points, wins): (u64, u64) = (lines().map(|s| s.points).sum(), lines().map(|s| s.won).sum());
-    checks.hold(BOARD, (points, wins) == (xp, won), || {
-        format!("{points} points and {wins} wins in the tables, players have {xp} and {won}")
+}
+
+/// Every line of every leaderboard.
+fn check_boards(audit: &Audit, expected: &Expected, checks: &mut Checks) {
+    for (region, lines) in Region::ALL.into_iter().zip(&audit.boards) {
+        let has: BTreeMap<_, _> = lines.iter().map(|line| (line.player.clone(), line.standing.clone())).collect();
+        let paid = expected.boards.get(&region).cloned().unwrap_or_default();
+        let differing: Vec<_> = has.keys().chain(paid.keys()).filter(|p| has.get(*p) != paid.get(*p)).collect();
+        let doubled = lines.len() - has.len();
+        checks.hold(BOARD, differing.is_empty() && doubled == 0, || {
+            let shown = differing.iter().take(SHOWN).map(|p| (p, has.get(*p), paid.get(*p)));
+            format!("{region}: {doubled} lines too many; (player, has, was paid) {:?}", Vec::from_iter(shown))
+        });
+    }
+}
+
+/// Checks a run against what was asked for (nothing, if it only finished what others began) and the bots that missed it.
+pub fn check_played(asked: Option<u64>, played: u64, missed: &[String], checks: &mut Checks) {
+    let asked = asked.unwrap_or(played);
+    checks.hold(PLAYED, played == asked, || format!("{played} matches of {asked}"));
+    checks.hold(PLAYED, missed.is_empty(), || {
+        let shown = &missed[..missed.len().min(SHOWN)];
+        format!("{} bots had no match or did not see its end: {shown:?}", missed.len())
     });
 }
 

@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use arena::args::Args;
 use arena::play::{self, Outcome};
-use arena::report;
+use arena::{out, report};
 use clap::Parser;
+use tokio::sync::oneshot;
 use tracing::Level;
+
+/// The exit status of a run that was interrupted.
+const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -18,37 +22,80 @@ async fn main() -> ExitCode {
             (if run.checks.ok() { 0 } else { 1 }, report::to_json(&args, &run))
         }
         Ok(Outcome::Interrupted) => {
-            eprintln!("interrupted; the next run on this storage goes on");
-            (130, report::failed_json("interrupted"))
+            out::error_line(format_args!("interrupted; the next run on this storage goes on"));
+            (INTERRUPTED, report::failed_json("interrupted"))
         }
         Err(failure) => {
-            let reason = report::explain(&failure);
-            eprintln!("arena: {reason}");
-            (1, report::failed_json(&reason))
+            out::error_line(format_args!("arena: {failure}"));
+            (1, report::failed_json(&failure.to_string()))
         }
     };
     if args.json {
-        println!("{last}");
+        out::line(format_args!("{last}"));
     }
     ExitCode::from(code)
 }
 
-/// Ends at Ctrl-C or SIGTERM.
-async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminated = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signal) => drop(signal.recv().await),
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            () = terminated => {}
+/// Ends at the first Ctrl-C or SIGTERM. One that comes when nobody listens, as the run stops already, ends the program.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let (tell, told) = oneshot::channel();
+    tokio::runtime::Handle::current().spawn(async move {
+        let mut signals = Signals::listen();
+        signals.next().await;
+        if tell.send(()).is_ok() {
+            signals.next().await;
+        }
+        out::error_line(format_args!("stopped at once; the next run on this storage goes on"));
+        std::process::exit(INTERRUPTED.into());
+    });
+    async {
+        if told.await.is_err() {
+            std::future::pending().await
         }
     }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The signals that end a run.
+#[cfg(unix)]
+struct Signals(Vec<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        // One that cannot be listened to ends the program, as ever.
+        Self(
+            [SignalKind::interrupt(), SignalKind::terminate()]
+                .into_iter()
+                .filter_map(|kind| signal(kind).ok())
+                .collect(),
+        )
+    }
+
+    /// Waits for one.
+    async fn next(&mut self) {
+        std::future::poll_fn(|cx| {
+            let came = self.0.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+            if came { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// The signals that end a run.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
+    }
+
+    /// Waits for one.
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

@@ -5,45 +5,26 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill::grains::StorageError;
+use gristmill::Metrics;
 use gristmill::prelude::*;
 use gristmill::storage::GrainStorage;
-use gristmill::{Metrics, StartError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::args::Args;
 use crate::audit::Audit;
-use crate::cast::Actor;
+use crate::cast::Ended;
 use crate::checks::{self, Checks};
+pub use crate::failure::Failure;
 use crate::grains::lobby::{LOBBY, LobbyRef, LobbyState};
-use crate::grains::match_grain::MatchRef;
-use crate::grains::match_record::seed_of;
 use crate::grains::matchmaker::MatchmakerRef;
 use crate::grains::names::{QUEUES, match_id};
-use crate::grains::player::PlayerRef;
-use crate::grains::profile::Activity;
 use crate::progress::Progress;
-use crate::rules::{MatchId, PlayerId};
-use crate::{host, report};
+use crate::rules::MatchId;
+use crate::{casting, host, report};
 
-/// How long a run may take beyond the length of its longest match.
-const GRACE: Duration = Duration::from_secs(90);
 /// How often it is looked whether the world is quiet.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// Why a run came to no verdict.
-#[derive(Debug)]
-pub enum Failure {
-    /// The storage cannot be used.
-    Storage(StorageError),
-    /// The silo did not start.
-    Start(StartError),
-    /// A grain did not answer.
-    Call(CallError),
-    /// The matches did not come to their end.
-    Late(Box<LobbyState>),
-}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -81,20 +62,28 @@ pub struct Run {
 /// When it could not be played to the end.
 pub async fn run(args: &Args, stop: impl Future<Output = ()>) -> Result<Outcome, Failure> {
     let storage = host::open(&args.storage).await.map_err(Failure::Storage)?;
+    run_on(storage, args, stop).await
+}
+
+/// Plays and checks on a storage that is open.
+///
+/// # Errors
+/// When it could not be played to the end.
+pub async fn run_on(
+    storage: Arc<dyn GrainStorage>,
+    args: &Args,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, Failure> {
     let settings = Arc::new(args.settings());
     let silo = host::start(storage.clone(), settings.clone()).await.map_err(Failure::Start)?;
     let played = tokio::select! {
         biased;
-        () = stop => None,
-        fault = silo.must_stop() => {
-            tracing::error!(%fault, "stopping");
-            None
-        }
-        played = play(args, &silo) => Some(played),
+        () = stop => Ok(None),
+        fault = silo.must_stop() => Err(Failure::Stopped(fault)),
+        played = play(args, &silo) => played.map(Some),
     };
     let stopped = silo.stop().await;
-    let Some(played) = played else { return Ok(Outcome::Interrupted) };
-    let mut run = played?;
+    let Some(mut run) = played? else { return Ok(Outcome::Interrupted) };
     run.checks.hold(checks::STORED, stopped.dropped == 0, || format!("{} grains did not stop", stopped.dropped));
     let stored = read_again(storage, settings).await?;
     checks::compare(&run.audit, &stored, &mut run.checks);
@@ -121,29 +110,39 @@ async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
     let before = lobby.overview().await.map_err(Failure::Call)?;
     earlier.retain(|id| !before.open.contains_key(id));
     let resumed = before.open.len();
-    let cast = if resumed > 0 { unfinished(args, silo, &before).await } else { fresh(args, silo, &lobby).await };
-    let cast = cast.map_err(Failure::Call)?;
-    report::opening(args, resumed, cast.len());
+    let cast = casting::choose(args, silo, &lobby, &before).await.map_err(Failure::Call)?;
+    let players = cast.actors.len();
+    report::opening(args, cast.asked.is_none().then_some(resumed), players);
 
-    let players = cast.len();
-    let mut bots = JoinSet::new();
-    cast.into_iter().for_each(|actor| drop(bots.spawn(actor.play())));
+    let (mut bots, mut missed) = (JoinSet::new(), Vec::new());
+    for actor in cast.actors {
+        let player = actor.player.clone();
+        bots.spawn(async move { (player, actor.play().await) });
+    }
     let progress = Progress::start(silo.clone());
-    let limit = began + longest(args, silo, &before).await.map_err(Failure::Call)? + GRACE;
     let over = async {
-        while bots.join_next().await.is_some() {}
+        while let Some(ended) = bots.join_next().await {
+            match ended {
+                // Who is left over of an earlier run may find nobody to play with.
+                Ok((_, Ended::GaveUp)) if cast.asked.is_none() => {}
+                Ok((player, ended @ (Ended::GaveUp | Ended::Away))) => missed.push(format!("{player}: {ended:?}")),
+                Ok((_, Ended::Done)) => {}
+                Err(error) => missed.push(error.to_string()),
+            }
+        }
         quiet(silo, &lobby).await
     };
-    let after = tokio::time::timeout_at(limit, over).await;
+    let after = tokio::time::timeout_at(began + cast.limit, over).await;
     drop(progress);
     let after = match after {
         Ok(after) => after.map_err(Failure::Call)?,
-        Err(_) => return Err(Failure::Late(Box::new(lobby.overview().await.map_err(Failure::Call)?))),
+        Err(_) => return Err(late(silo, &lobby).await.unwrap_or_else(Failure::Call)),
     };
     let (elapsed, metrics) = (began.elapsed(), silo.metrics());
     let audit = Audit::take(silo).await.map_err(Failure::Call)?;
-    let checks = checks::check(&audit);
+    let mut checks = checks::check(&audit);
     let matches = after.finished - before.finished;
+    checks::check_played(cast.asked, matches, &missed, &mut checks);
     Ok(Run { resumed, matches, earlier, players, elapsed, metrics, audit, checks })
 }
 
@@ -157,57 +156,39 @@ async fn made(silo: &Silo) -> Result<BTreeSet<MatchId>, CallError> {
     Ok(matches)
 }
 
-/// New matches: as many players as they seat, each in the queue of its match.
-async fn fresh(args: &Args, silo: &Silo, lobby: &LobbyRef) -> Result<Vec<Actor>, CallError> {
-    let seats = u32::from(args.players);
-    let name = |n: u32| PlayerId::from(format!("player-{n:04}"));
-    lobby.welcome((0..args.matches * seats).map(name).collect()).await?;
-    let actors = (0..args.matches * seats).map(|n| {
-        let queue = QUEUES[(n / seats) as usize % QUEUES.len()].clone();
-        actor(args, silo, name(n), Some(queue))
-    });
-    Ok(actors.collect())
-}
-
-/// The players of the matches that are open, and those who still wait for one.
-async fn unfinished(args: &Args, silo: &Silo, lobby: &LobbyState) -> Result<Vec<Actor>, CallError> {
-    let mut busy: BTreeSet<PlayerId> = lobby.open.values().flat_map(|open| open.players.iter().cloned()).collect();
-    for player in &lobby.players {
-        if silo.grain::<PlayerRef>(player.clone()).get_state().await?.profile.activity != Activity::Idle {
-            busy.insert(player.clone());
-        }
-    }
-    Ok(busy.into_iter().map(|player| actor(args, silo, player, None)).collect())
-}
-
-/// How long the longest match lasts. One that is resumed was set up by another run, with settings of its own.
-async fn longest(args: &Args, silo: &Silo, lobby: &LobbyState) -> Result<Duration, CallError> {
-    let mut seconds = args.seconds;
-    for id in lobby.open.keys() {
-        if let Some(setup) = silo.grain::<MatchRef>(id.clone()).get_report().await?.journal.setup {
-            seconds = seconds.max(setup.config.duration / setup.config.tick_hz.max(1));
-        }
-    }
-    Ok(Duration::from_secs(seconds.into()))
-}
-
-fn actor(args: &Args, silo: &Silo, player: PlayerId, wish: Option<crate::grains::names::Queue>) -> Actor {
-    Actor { silo: silo.clone(), seed: seed_of(args.seed, &player), player, wish }
-}
-
 /// Waits until every match that was made is settled, and nobody waits for one.
 async fn quiet(silo: &Silo, lobby: &LobbyRef) -> Result<LobbyState, CallError> {
     loop {
-        let now = lobby.overview().await?;
-        let (mut made, mut waiting) = (0, false);
-        for queue in &QUEUES {
-            let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
-            made += queue.made;
-            waiting |= queue.forming.is_some() || !queue.line.is_empty();
-        }
-        if now.finished == made && !waiting {
+        if let Some(now) = quiet_now(silo, lobby).await? {
             return Ok(now);
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What the lobby says, if every match that was made is settled, and nobody waits for one.
+///
+/// # Errors
+/// When a grain does not answer.
+pub async fn quiet_now(silo: &Silo, lobby: &LobbyRef) -> Result<Option<LobbyState>, CallError> {
+    let now = lobby.overview().await?;
+    let (mut made, mut still) = (0, true);
+    for queue in &QUEUES {
+        let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+        made += queue.made;
+        still &= queue.is_still();
+    }
+    Ok(Some(now).filter(|now| now.finished == made && still))
+}
+
+/// What is not over.
+async fn late(silo: &Silo, lobby: &LobbyRef) -> Result<Failure, CallError> {
+    let open = lobby.overview().await?.open.into_keys().collect();
+    let mut waiting = Vec::new();
+    for queue in &QUEUES {
+        let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+        waiting.extend(queue.tickets().cloned());
+        waiting.extend(queue.unsure.iter().map(|unsure| unsure.ticket.clone()));
+    }
+    Ok(Failure::Late { open, waiting })
 }

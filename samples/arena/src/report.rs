@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::args::{Args, StorageChoice};
 use crate::grains::leaderboard::{Ranked, rank};
 use crate::grains::match_record::MatchReport;
-use crate::play::{Failure, Run};
+use crate::out::println;
+use crate::play::Run;
 use crate::rules::{MatchId, MatchState};
 
 /// How many lines of a table are shown.
@@ -19,8 +20,8 @@ const MATCHES: usize = 8;
 const FAULTS: usize = 20;
 
 /// Says what a run begins with.
-pub fn opening(args: &Args, resumed: usize, players: usize) {
-    if resumed > 0 {
+pub fn opening(args: &Args, resumed: Option<usize>, players: usize) {
+    if let Some(resumed) = resumed {
         println!("resumed {resumed} matches, {players} players");
     } else {
         let Args { matches, seconds, tick_hz, seed, .. } = args;
@@ -131,18 +132,6 @@ fn kind(storage: &StorageChoice) -> &'static str {
 /// The last line under `--json` of a run without a verdict.
 pub fn failed_json(reason: &str) -> Value {
     json!({"ok": false, "checks": {}, "error": reason})
-}
-
-/// Says why a run came to no verdict.
-pub fn explain(failure: &Failure) -> String {
-    match failure {
-        Failure::Storage(error) => format!("the storage cannot be used: {error}"),
-        Failure::Start(error) => format!("the silo did not start: {error}"),
-        Failure::Call(error) => format!("a grain did not answer: {error}"),
-        Failure::Late(lobby) => {
-            format!("the matches did not end in time; still open: {:?}", lobby.open.keys().collect::<Vec<_>>())
-        }
-    }
 }
 
 #[cfg(test)]

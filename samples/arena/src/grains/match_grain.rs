@@ -31,8 +31,8 @@ const MAX_ARRIVED: usize = MAX_SEATS * QUEUE_LIMIT;
 /// A match. Its key is the match's name.
 #[grain_interface]
 pub trait Match {
-    /// For the matchmaker: there shall be this match. Safe to repeat.
-    async fn create(&mut self, setup: MatchSetup);
+    /// For the matchmaker: there shall be this match. Safe to repeat; answers what it is made of, which the first call says.
+    async fn create(&mut self, setup: MatchSetup) -> MatchSetup;
 
     /// A player's input, for the next tick. An input is not durable: a player who lost one sends the next.
     async fn submit(&mut self, player: PlayerId, input: Input);
@@ -88,9 +88,10 @@ impl Lifecycle for MatchGrain {
 }
 
 impl Match for MatchGrain {
-    async fn create(&mut self, setup: MatchSetup) {
-        if self.journal.setup.is_none() {
-            self.journal.setup = Some(setup);
+    async fn create(&mut self, setup: MatchSetup) -> MatchSetup {
+        match &self.journal.setup {
+            Some(held) => held.clone(),
+            None => self.journal.setup.insert(setup).clone(),
         }
     }
 

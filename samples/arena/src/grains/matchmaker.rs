@@ -6,19 +6,20 @@ use std::time::Duration;
 use gristmill::prelude::*;
 use tokio::time::Instant;
 
-use crate::rules::{MatchId, PlayerId};
+use crate::rules::PlayerId;
 
-use super::match_grain::MatchRef;
-use super::match_record::{MatchSetup, seed_of};
-use super::names::{Mode, Queue, Region, match_id};
+use super::names::{Mode, Region};
 use super::player::PlayerRef;
 use super::settings::Settings;
-pub use super::waiting::{Forming, Ticket, Waiting};
+use super::used::Used;
+pub use super::waiting::{Forming, Ticket, Unsure, Waiting};
 
-/// How often it looks whether a match can be made.
+/// How often it looks whether matches can be made.
 const BEAT: Duration = Duration::from_millis(50);
+/// The most matches of one beat: between two beats others are heard.
+const AT_ONCE: usize = 16;
 /// How long a player or a match may take to answer; then it is asked again at the next beat.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A queue of players. Its key is the mode and the region.
 #[grain_interface(key = Compound<Mode, Region>)]
@@ -39,13 +40,19 @@ pub trait Matchmaker {
 #[derive(Grain)]
 #[grain(implements(Matchmaker), key = Compound<Mode, Region>, lifecycle, keep_running)]
 pub struct MatchmakerGrain {
-    ctx: GrainContext<Self>,
+    pub(super) ctx: GrainContext<Self>,
     #[service]
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     #[state]
-    waiting: Persistent<Waiting>,
-    /// When somebody came last; not stored: after a restart the wait begins anew.
-    last_arrival: Option<Instant>,
+    pub(super) waiting: Persistent<Waiting>,
+    /// When somebody came, or a match was made, last; not stored: after a restart the wait begins anew.
+    pub(super) last_arrival: Option<Instant>,
+    /// When it last asked whether somebody waits.
+    last_question: Option<Instant>,
+    /// Not stored: those who repeat a ticket do not outlive the process either.
+    pub(super) used: Used,
+    /// How often somebody did not answer who is to be in the match that is being formed.
+    pub(super) attempts: u32,
 }
 
 impl Lifecycle for MatchmakerGrain {
@@ -58,7 +65,7 @@ impl Lifecycle for MatchmakerGrain {
 
 impl Matchmaker for MatchmakerGrain {
     async fn enqueue(&mut self, ticket: Ticket) {
-        if !self.waiting.contains(&ticket) {
+        if !self.waiting.contains(&ticket) && !self.used.contains(&ticket) {
             self.last_arrival = Some(Instant::now());
             self.waiting.enqueue(ticket);
         }
@@ -77,72 +84,45 @@ impl Matchmaker for MatchmakerGrain {
 
 impl MatchmakerGrain {
     async fn beat(&mut self) {
-        if let Err(error) = self.form().await {
-            tracing::warn!(queue = self.ctx.key(), %error, "a match was not formed; trying again");
+        for _ in 0..AT_ONCE {
+            match self.form().await {
+                Ok(true) => {}
+                Ok(false) => return self.look_after().await,
+                Err(error) => {
+                    return tracing::warn!(queue = self.ctx.key(), %error, "a match was not formed; trying again");
+                }
+            }
         }
     }
 
-    /// Forms a match, as far as it gets.
-    async fn form(&mut self) -> Result<(), BoxError> {
-        let seats = usize::from(self.settings.seats);
-        if self.waiting.forming.is_none() {
-            if !self.can_start(seats) {
-                return Ok(());
-            }
-            let chosen = self.waiting.choose(seats);
-            self.waiting.forming = Some(Forming { chosen });
+    /// Asks those of whom it is not known whether they wait: one at a time, and not often.
+    async fn look_after(&mut self) {
+        let long_ago = |at: Option<Instant>| at.is_none_or(|at| at.elapsed() >= self.settings.patience);
+        if !long_ago(self.last_question) {
+            return;
         }
-        // Before anybody hears of it.
-        self.waiting.commit().await?;
+        if let Some(owed) = self.waiting.owed() {
+            self.last_question = Some(Instant::now());
+            self.ask_back(owed).await;
+        } else if self.waiting.line.len() == 1 && long_ago(self.last_arrival) {
+            self.last_question = Some(Instant::now());
+            self.drop_stale().await;
+        }
+    }
 
-        let queue = self.ctx.typed_key()?;
-        let number = self.waiting.made + 1;
-        let id = match_id(&queue, number);
-        let chosen = self.waiting.forming.as_ref().map(|forming| forming.chosen.clone()).unwrap_or_default();
-        let mut seated = Vec::new();
-        for ticket in chosen {
-            if self.seat(&ticket, &id).await? {
-                seated.push(ticket);
-            }
+    /// Asks a player who waits alone whether they do. A ticket that was cancelled or used may have come back into the line,
+    /// where nobody else would ever find out.
+    async fn drop_stale(&mut self) {
+        let Some(ticket) = self.waiting.line.front().cloned() else { return };
+        let player: PlayerRef = self.ctx.grain(ticket.player.clone());
+        if let Ok(false) = player.holds(ticket.number).timeout(PATIENCE).await {
+            self.waiting.line.clear();
         }
-        if seated.len() < 2 {
-            return self.disband(seated, &id).await;
-        }
-        self.create(queue, number, id, seated).await?;
-        self.waiting.made = number;
-        self.waiting.forming = None;
-        Ok(())
     }
 
     /// Whether enough wait: for a full match or, when nobody came for a while, for a small one.
-    fn can_start(&self, seats: usize) -> bool {
+    pub(super) fn can_start(&self, seats: usize) -> bool {
         let quiet = self.last_arrival.is_none_or(|at| at.elapsed() >= self.settings.patience);
         self.waiting.line.len() >= if quiet { 2 } else { seats }
-    }
-
-    /// Assigns a ticket; whether its player is in.
-    async fn seat(&self, ticket: &Ticket, id: &MatchId) -> Result<bool, BoxError> {
-        let player: PlayerRef = self.ctx.grain(ticket.player.clone());
-        let assigned = player.assign(ticket.number, id.clone(), self.settings.tick_hz).timeout(PATIENCE).await;
-        Ok(assigned.app()?.is_ok())
-    }
-
-    /// Too many have cancelled: who has not goes back to the front of the line. The match's number is not used up.
-    async fn disband(&mut self, seated: Vec<Ticket>, id: &MatchId) -> Result<(), BoxError> {
-        for ticket in &seated {
-            let player: PlayerRef = self.ctx.grain(ticket.player.clone());
-            player.unassign(ticket.number, id.clone()).timeout(PATIENCE).await?;
-        }
-        self.waiting.forming = None;
-        seated.into_iter().for_each(|ticket| self.waiting.line.push_front(ticket));
-        Ok(())
-    }
-
-    async fn create(&self, queue: Queue, number: u64, id: MatchId, players: Vec<Ticket>) -> Result<(), BoxError> {
-        let config = self.settings.config(queue.0);
-        let setup = MatchSetup { queue, number, seed: seed_of(self.settings.seed, &id), config, players };
-        let game: MatchRef = self.ctx.grain(id);
-        game.create(setup).timeout(PATIENCE).await?;
-        Ok(())
     }
 }

@@ -21,6 +21,7 @@
 //! know before it plays on.
 
 pub mod chat;
+pub mod forming;
 pub mod leaderboard;
 pub mod lobby;
 pub mod match_grain;
@@ -31,4 +32,5 @@ pub mod player;
 pub mod profile;
 pub mod seen;
 pub mod settings;
+pub mod used;
 pub mod waiting;

@@ -40,11 +40,14 @@ pub trait Player {
     /// gets no reward from it, and is free when it ends.
     async fn leave(&mut self) -> Activity;
 
+    /// For the matchmaker: does the player still wait for a match with this ticket?
+    async fn holds(&self, ticket: u64) -> bool;
+
     /// For the matchmaker: uses the ticket for a match. Safe to repeat.
     async fn assign(&mut self, ticket: u64, match_id: MatchId, tick_hz: u32) -> Result<(), Busy>;
 
-    /// For the matchmaker: the match will not be; the player searches on.
-    async fn unassign(&mut self, ticket: u64, match_id: MatchId);
+    /// For the matchmaker: the match will not be. Does the player search on, with this ticket? Safe to repeat.
+    async fn unassign(&mut self, ticket: u64, match_id: MatchId) -> bool;
 
     /// For the match: a blow. Is the player still alive?
     async fn take_damage(&mut self, hit: Hit) -> bool;
@@ -113,6 +116,10 @@ impl Player for PlayerGrain {
         self.profile.activity.clone()
     }
 
+    async fn holds(&self, ticket: u64) -> bool {
+        self.profile.holds(ticket)
+    }
+
     async fn assign(&mut self, ticket: u64, match_id: MatchId, tick_hz: u32) -> Result<(), Busy> {
         if self.profile.assign(ticket, &match_id, tick_hz)? {
             self.combatant.enter(match_id, tick_hz);
@@ -122,9 +129,14 @@ impl Player for PlayerGrain {
         Ok(())
     }
 
-    async fn unassign(&mut self, ticket: u64, match_id: MatchId) {
-        self.stop_heartbeat();
-        self.profile.unassign(ticket, &match_id);
+    async fn unassign(&mut self, ticket: u64, match_id: MatchId) -> bool {
+        if self.profile.current_match() == Some(&match_id) {
+            self.profile.unassign(ticket, &match_id);
+        }
+        if self.profile.current_match().is_none() {
+            self.stop_heartbeat();
+        }
+        self.profile.holds(ticket)
     }
 
     async fn take_damage(&mut self, hit: Hit) -> bool {

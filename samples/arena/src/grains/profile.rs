@@ -77,6 +77,9 @@ pub struct Profile {
     pub deaths: u64,
     /// The match they were in last.
     pub last_match: Option<MatchId>,
+    /// What they took home last.
+    #[serde(default)]
+    pub last_prize: Option<Prize>,
 }
 
 impl Default for Profile {
@@ -94,6 +97,7 @@ impl Default for Profile {
             kills: 0,
             deaths: 0,
             last_match: None,
+            last_prize: None,
         }
     }
 }
@@ -165,11 +169,18 @@ impl Profile {
         }
     }
 
-    /// Gives a ticket back: the match it was used for will not be.
+    /// Whether the player waits for a match with this ticket.
+    pub fn holds(&self, ticket: u64) -> bool {
+        ticket == self.ticket && matches!(self.activity, Activity::Searching { .. })
+    }
+
+    /// Gives a ticket back: the match it was used for will not be. Who asked to be let out of it is free; who did not
+    /// searches on.
     pub fn unassign(&mut self, ticket: u64, from: &MatchId) {
         match &self.activity {
-            Activity::Fighting { queue, match_id, .. } if ticket == self.ticket && match_id == from => {
-                self.activity = Activity::Searching { queue: queue.clone() };
+            Activity::Fighting { queue, match_id, leaving, .. } if ticket == self.ticket && match_id == from => {
+                let searching = Activity::Searching { queue: queue.clone() };
+                self.activity = if *leaving { Activity::Idle } else { searching };
             }
             _ => {}
         }
@@ -194,6 +205,7 @@ impl Profile {
         }
         self.activity = Activity::Idle;
         self.rating += prize.rating_change;
+        self.last_prize = Some(prize.clone());
         let Some(place) = prize.place else {
             self.left += 1;
             return true;
@@ -231,7 +243,21 @@ mod tests {
         assert_eq!(profile.assign(ticket, &one, 30), Ok(false));
         assert_eq!(profile.assign(ticket, &two, 30), Err(Busy::StaleTicket));
         profile.unassign(ticket, &one);
+        assert!(profile.holds(ticket));
         assert_eq!(profile.assign(ticket, &two, 30), Ok(true));
+    }
+
+    #[test]
+    fn who_asked_to_be_let_out_of_a_match_that_is_not_made_is_free() {
+        let (mut profile, one, two) = (Profile::default(), MatchId::from("one"), MatchId::from("two"));
+        let ticket = profile.search(QUEUES[0].clone()).unwrap();
+        profile.assign(ticket, &one, 30).unwrap();
+        profile.leave();
+        profile.unassign(ticket, &two);
+        assert_eq!(profile.current_match(), Some(&one), "not that match");
+        profile.unassign(ticket, &one);
+        assert_eq!((profile.activity.clone(), profile.holds(ticket)), (Activity::Idle, false));
+        assert_eq!(profile.assign(ticket, &two, 30), Err(Busy::StaleTicket));
     }
 
     #[test]

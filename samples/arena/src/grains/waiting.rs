@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rules::PlayerId;
+use crate::rules::{MatchId, PlayerId};
 
 /// A player's wish for a match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +17,27 @@ pub struct Ticket {
     pub rating: i32,
 }
 
+impl Ticket {
+    /// Whether it is the same one, whatever it says of the rating.
+    pub fn same(&self, other: &Self) -> bool {
+        self.player == other.player && self.number == other.number
+    }
+}
+
 /// The match that is being formed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forming {
     /// Tickets chosen for it, which may or may not have been assigned yet.
     pub chosen: Vec<Ticket>,
+}
+
+/// A ticket that may have been used for a match that its player is not in, as they did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsure {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The match that went on without them.
+    pub match_id: MatchId,
 }
 
 /// The whole state of a matchmaker.
@@ -34,13 +50,35 @@ pub struct Waiting {
     /// The match that is being formed: number `made + 1`. Stored before any of its players hears of it, so that after a
     /// crash it is the same match again.
     pub forming: Option<Forming>,
+    /// Who is to be asked to give a ticket back, in the order in which they are asked.
+    #[serde(default)]
+    pub unsure: VecDeque<Unsure>,
 }
 
 impl Waiting {
+    /// The tickets that are not known to be in a match.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.line.iter().chain(self.forming.iter().flat_map(|forming| &forming.chosen))
+    }
+
+    /// Whether nobody waits, or may wait.
+    pub fn is_still(&self) -> bool {
+        self.tickets().next().is_none() && self.forming.is_none() && self.unsure.is_empty()
+    }
+
+    /// The next one to be asked to give a ticket back, unless the ticket is in use again.
+    pub fn owed(&self) -> Option<Unsure> {
+        self.unsure.iter().find(|unsure| !self.contains(&unsure.ticket)).cloned()
+    }
+
+    /// Notes that it is known what became of a ticket.
+    pub fn settle(&mut self, ticket: &Ticket) {
+        self.unsure.retain(|unsure| !unsure.ticket.same(ticket));
+    }
+
     /// Whether this ticket waits, or is in the match that is being formed.
     pub fn contains(&self, ticket: &Ticket) -> bool {
-        let chosen = self.forming.iter().flat_map(|forming| &forming.chosen);
-        self.line.iter().chain(chosen).any(|t| t.player == ticket.player && t.number == ticket.number)
+        self.tickets().any(|t| t.same(ticket))
     }
 
     /// Puts a ticket at the end of the line. A newer ticket replaces an older one of the same player.

@@ -14,8 +14,9 @@
 //! - deaths are numbered from 1, so the match logs each once ([`MatchState::on_player_death`]), and a player repeats
 //!   its last death until a message of its next life shows that the match knows.
 //!
-//! [`local`] runs both without a silo; [`invariants`] says what must hold throughout.
+//! [`local`] runs both without a silo; [`invariants`] says what must hold throughout, [`accounts`] what must at the end.
 
+pub mod accounts;
 pub mod buffs;
 pub mod combatant;
 pub mod config;

@@ -2,10 +2,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arena::audit::Audit;
-use arena::grains::names::QUEUES;
+use arena::grains::matchmaker::{MatchmakerRef, Ticket};
+use arena::grains::names::{QUEUES, match_id};
 use arena::grains::profile::Activity;
 use arena::grains::settings::Settings;
 use arena::rules::PlayerId;
+use gristmill::grains::GrainType;
+use gristmill::prelude::*;
+use gristmill::storage::memory::When;
 use tokio::task::JoinSet;
 
 use crate::world::{World, assert_ok, names};
@@ -30,6 +34,18 @@ async fn stir(world: &World, players: &[PlayerId], rng: &mut fastrand::Rng, step
         }
     }
     calls.join_all().await;
+}
+
+async fn join(world: &World, players: &[PlayerId]) {
+    for player in players {
+        world.player(player).join(QUEUES[0].clone()).await.app().unwrap().unwrap();
+    }
+}
+
+/// How many matches the first queue made, how many wait in it, and of how many it is not sure.
+async fn queue(world: &World) -> (u64, usize, usize) {
+    let queue = world.silo.grain::<MatchmakerRef>(QUEUES[0].clone()).get_queue().await.unwrap();
+    (queue.made, queue.line.len(), queue.unsure.len())
 }
 
 /// Everybody who is in a match is in one that has them, by the ticket they hold.
@@ -61,12 +77,109 @@ async fn no_ticket_is_assigned_twice_however_players_come_and_go() {
                 _ => {}
             }
         }
+        world.leave_queues(&players).await;
         world.quiet().await;
         let audit = Audit::take(&world.silo).await.unwrap();
         assert_assignments(&audit);
         assert!(audit.matches.len() >= 3, "{} matches", audit.matches.len());
         assert_ok(&world.check().await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_ticket_that_comes_late_does_not_wait() {
+    let players = names(2);
+    let mut world = World::new(Settings { seats: 2, ..settings() }, &players).await;
+    let queue: MatchmakerRef = world.silo.grain(QUEUES[0].clone());
+    for player in &players {
+        world.player(player).join(QUEUES[0].clone()).await.unwrap();
+    }
+    while queue.get_queue().await.unwrap().made == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ticket = |player: &PlayerId| Ticket { player: player.clone(), number: 1, rating: 1_200 };
+    queue.enqueue(ticket(&players[0])).await.unwrap();
+    assert_eq!(queue.get_queue().await.unwrap().line, []);
+    // A later activation does not know it; the player does.
+    world.quiet().await;
+    world.restart(true).await;
+    let queue: MatchmakerRef = world.silo.grain(QUEUES[0].clone());
+    queue.enqueue(ticket(&players[0])).await.unwrap();
+    assert_eq!(queue.get_queue().await.unwrap().line.len(), 1);
+    assert_ok(&world.check().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_match_made_by_a_matchmaker_that_died_before_it_knew_is_not_made_again() {
+    let players = names(4);
+    let mut world = World::new(settings(), &players).await;
+    join(&world, &players[..2]).await;
+    tokio::time::sleep(settings().patience / 2).await;
+    // The next thing that is written is the choice of a small match.
+    let faults = world.faults();
+    faults.hold(When::After);
+    faults.held(1).await;
+    let chosen = faults.snapshot();
+    faults.heal();
+    world.quiet().await;
+    assert_eq!(queue(&world).await, (1, 0, 0));
+    assert_eq!(world.silo.stop().await.dropped, 0);
+    faults.restore_grain(&chosen, &GrainId::new(GrainType::from_wire("matchmaker"), "pillars+eu"));
+    world.restart(false).await;
+    world.quiet().await;
+    assert_eq!(queue(&world).await, (1, 0, 0), "it asked the match");
+    join(&world, &players[2..]).await;
+    world.quiet().await;
+    assert_eq!(queue(&world).await, (2, 0, 0), "another match of another name");
+    assert_assignments(&Audit::take(&world.silo).await.unwrap());
+    assert_ok(&world.check().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_who_cannot_be_reached_does_not_keep_others_from_playing() {
+    let players = names(2);
+    let world = World::new(Settings { seats: 2, ..settings() }, &players).await;
+    let nobody = Ticket { player: " ".into(), number: 1, rating: 1_200 };
+    world.silo.grain::<MatchmakerRef>(QUEUES[0].clone()).enqueue(nobody).await.unwrap();
+    join(&world, &players).await;
+    while queue(&world).await != (1, 0, 1) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for player in &players {
+        let profile = world.player(player).get_state().await.unwrap().profile;
+        assert_eq!(profile.last_match, Some(match_id(&QUEUES[0], 1)), "{player}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_given_back_for_the_match_it_was_used_for() {
+    let players = names(2);
+    let mut world = World::new(Settings { seats: 2, ..settings() }, &players).await;
+    join(&world, &players[..1]).await;
+    let held = world.silo.grain::<MatchmakerRef>(QUEUES[0].clone());
+    held.withdraw(players[0].clone(), 1).await.unwrap();
+    let late = world.player(&players[0]);
+    late.assign(1, "pillars.eu.77".into(), 30).await.app().unwrap().unwrap();
+    assert!(!late.unassign(1, "pillars.eu.78".into()).await.unwrap(), "not of that match");
+    assert!(late.unassign(1, "pillars.eu.77".into()).await.unwrap());
+    assert!(late.unassign(1, "pillars.eu.77".into()).await.unwrap(), "safe to repeat");
+    join(&world, &players).await;
+    world.quiet().await;
+    assert_eq!(queue(&world).await, (1, 0, 0));
+    assert_ok(&world.check().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_makes_many_matches_at_once() {
+    let players = names(60);
+    let mut world = World::new(Settings { seats: 2, ..settings() }, &players).await;
+    for player in &players {
+        world.player(player).join(QUEUES[0].clone()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let queue = world.silo.grain::<MatchmakerRef>(QUEUES[0].clone()).get_queue().await.unwrap();
+    assert_eq!((queue.made, queue.line.len()), (30, 0), "in six beats");
+    assert_ok(&world.check().await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,15 +196,15 @@ async fn a_ticket_cancelled_while_its_match_is_formed_leaves_the_others_theirs()
             async move { player.leave().await.unwrap() }
         }));
         let cancelled = quitters.join_all().await.iter().filter(|a| **a == Activity::Idle).count();
+        let alone = cancelled == 3;
+        if alone {
+            world.player(&players[3]).leave().await.unwrap();
+        }
         world.quiet().await;
         let audit = Audit::take(&world.silo).await.unwrap();
         assert_assignments(&audit);
         let seated: usize = audit.matches.values().map(|m| m.journal.setup.as_ref().unwrap().players.len()).sum();
-        let alone = cancelled == 3;
         assert_eq!(seated, if alone { 0 } else { 4 - cancelled }, "{cancelled} cancelled");
-        if alone {
-            assert!(matches!(world.player(&players[3]).leave().await.unwrap(), Activity::Idle));
-        }
         assert_ok(&world.check().await);
     }
 }

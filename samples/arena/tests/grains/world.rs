@@ -6,12 +6,11 @@ use std::time::Duration;
 use arena::audit::Audit;
 use arena::checks::{self, Checks};
 use arena::grains::lobby::{LOBBY, LobbyRef};
-use arena::grains::matchmaker::MatchmakerRef;
-use arena::grains::names::QUEUES;
 use arena::grains::player::PlayerRef;
+use arena::grains::profile::Activity;
 use arena::grains::settings::Settings;
-use arena::host;
 use arena::rules::PlayerId;
+use arena::{host, play};
 use gristmill::Silo;
 use gristmill::storage::MemoryStorage;
 use gristmill::storage::memory::Faults;
@@ -49,20 +48,20 @@ impl World {
         self.silo.grain(id.clone())
     }
 
-    /// Waits until every match is settled and every queue still.
+    /// Lets those who still wait after a while have their way out.
+    pub(crate) async fn leave_queues(&self, players: &[PlayerId]) {
+        tokio::time::sleep(2 * self.settings.patience).await;
+        for player in players.iter().map(|id| self.player(id)) {
+            if matches!(player.get_state().await.unwrap().profile.activity, Activity::Searching { .. }) {
+                player.leave().await.unwrap();
+            }
+        }
+    }
+
+    /// Waits until every match is settled and nobody waits for one, as the program does.
     pub(crate) async fn quiet(&self) {
         let quiet = async {
-            loop {
-                let finished = self.silo.grain::<LobbyRef>(LOBBY).overview().await.unwrap().finished;
-                let (mut made, mut forming) = (0, false);
-                for queue in &QUEUES {
-                    let queue = self.silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await.unwrap();
-                    made += queue.made;
-                    forming |= queue.forming.is_some() || queue.line.len() > 1;
-                }
-                if finished == made && !forming {
-                    return;
-                }
+            while play::quiet_now(&self.silo, &self.silo.grain(LOBBY)).await.unwrap().is_none() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
