@@ -8,6 +8,7 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
   local     calls within one silo, beside ractor, kameo and a channel written by hand
   memory    what an idle grain takes, and how fast grains are activated
   durable   acknowledged turns on a Redis that it starts, and on redb
+  match     how many of the sample's matches one silo sustains
   latency   of a local call, at parts of the capacity, open-loop
   budget    instructions a call takes, and fails if they are over budget; needs valgrind
 
@@ -23,6 +24,7 @@ pub(crate) enum Name {
     Memory,
     Durable,
     Latency,
+    Match,
     Budget,
 }
 
@@ -46,6 +48,7 @@ impl Args {
                 "--alone" => alone = true,
                 "--only" => only = Some(given.next().ok_or("--only needs a text")?),
                 "local" => name = Some(Name::Local),
+                "match" => name = Some(Name::Match),
                 "latency" => name = Some(Name::Latency),
                 "budget" => name = Some(Name::Budget),
                 "durable" => name = Some(Name::Durable),

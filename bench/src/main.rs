@@ -11,6 +11,7 @@ mod durable;
 mod latency;
 mod local;
 mod machine;
+mod matches;
 mod memory;
 mod nowhere;
 mod report;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Name::Local => local::run(&args, &report),
         Name::Budget => return budget::run(&report),
         Name::Latency => latency::run(&args, &report),
+        Name::Match => matches::run(&args, &report),
         Name::Durable => durable::run(&args, &report),
         Name::Memory => memory::run(&args, &report),
     }
