@@ -6,9 +6,9 @@
 //! - [`grains`]: the game as grains: players, matches, the matchmaker, the lobby, the leaderboard, chat.
 //! - [`host`]: the silo that hosts them, and its storage.
 //! - [`bot`]: seeded players that see snapshots and answer with inputs; [`cast`]: bots as clients of the grains.
-//! - [`play`]: a run, from the first player to the verdict.
-//! - [`audit`] and [`checks`]: what the world says of itself, and what must hold of it.
-//! - [`args`], [`progress`], [`report`]: the command line, and what is printed.
+//! - [`play`]: a run, from the first player to the verdict; [`casting`]: who plays in it; [`failure`]: why it had no verdict.
+//! - [`audit`] and [`checks`]: what the world says of itself, and what must hold of it; [`expected`]: what it should have.
+//! - [`args`], [`progress`], [`report`], [`out`]: the command line, and what is printed.
 
 pub mod args;
 pub mod audit;

@@ -11,7 +11,7 @@
 //!
 //! # Who may wait for whom
 //!
-//! `matchmaker -> match -> player`, and `match -> lobby, leaderboard`. Against these arrows there are only one-way sends,
+//! `matchmaker -> match -> player`, `matchmaker -> player`, and `match -> lobby, leaderboard`. Against these arrows there are only one-way sends,
 //! so no call can ever wait for itself.
 //!
 //! # What a crash takes back

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arena::audit::Audit;
+use arena::grains::match_grain::MatchRef;
+use arena::grains::match_record::MatchSetup;
 use arena::grains::matchmaker::{MatchmakerRef, Ticket};
 use arena::grains::names::{QUEUES, match_id};
 use arena::grains::profile::Activity;
@@ -149,6 +151,30 @@ async fn a_player_who_cannot_be_reached_does_not_keep_others_from_playing() {
         let profile = world.player(player).get_state().await.unwrap().profile;
         assert_eq!(profile.last_match, Some(match_id(&QUEUES[0], 1)), "{player}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_in_a_match_that_was_made_before_searches_on() {
+    let players = names(4);
+    let mut world = World::new(Settings { seats: 3, seconds: 5, ..settings() }, &players).await;
+    // As if an earlier attempt had come through late, when the third had not answered.
+    let ticket = |player: &PlayerId| Ticket { player: player.clone(), number: 1, rating: 1_200 };
+    let (id, config) = (match_id(&QUEUES[0], 1), world.settings.config(QUEUES[0].0));
+    let two = players[..2].iter().map(ticket).collect();
+    let setup = MatchSetup { queue: QUEUES[0].clone(), number: 1, seed: 1, config, players: two };
+    let held = world.silo.grain::<MatchRef>(id).create(setup.clone()).await.unwrap();
+    assert_eq!(held, setup);
+    join(&world, &players[..3]).await;
+    while queue(&world).await != (1, 1, 0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let third = world.player(&players[2]).get_state().await.unwrap().profile;
+    assert!(third.holds(1), "{third:?}");
+    join(&world, &players[3..]).await;
+    world.quiet().await;
+    assert_eq!(queue(&world).await, (2, 0, 0));
+    assert_assignments(&Audit::take(&world.silo).await.unwrap());
+    assert_ok(&world.check().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use gristmill::storage::memory::Faults;
 /// A storage, and the silo that runs on it now.
 pub(crate) struct World {
     storage: MemoryStorage,
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) silo: Silo,
 }
 
