@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use arena::args::{Args as Arena, StorageChoice};
+use arena::checks::PLAYED;
 use arena::play::{self, Outcome as Played};
 
 use crate::args::Args;
@@ -19,27 +20,23 @@ struct Shown {
     p99: Duration,
     skipped: u64,
     cores: f64,
+    played: bool,
 }
 
 fn play(matches: u32, seconds: u32) -> Shown {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().expect("a runtime starts");
-    let args = Arena {
-        matches,
-        players: 8,
-        seconds,
-        tick_hz: 30,
-        seed: 1,
-        storage: StorageChoice::Memory,
-        json: true,
-    };
+    let args = Arena { matches, players: 8, seconds, tick_hz: 30, seed: 1, storage: StorageChoice::Memory, json: true };
     let cpu = machine::cpu_time();
     let played = runtime.block_on(play::run(&args, std::future::pending())).expect("the matches are played");
     let Played::Done(run) = played else { unreachable!("nobody interrupts it") };
-    assert!(run.checks.ok(), "the sample's own checks");
+    let broken: Vec<_> = run.checks.0.iter().filter(|(_, wrong)| !wrong.is_empty()).collect();
+    // Bots that found no place in time are what an overload looks like; anything else must hold under any load.
+    assert!(broken.iter().all(|(name, _)| **name == PLAYED), "the sample's own checks: {broken:?}");
+    let played = broken.is_empty();
     let ticks = run.metrics.grain("match").and_then(|grain| grain.ticks).expect("matches tick");
     let cores = (machine::cpu_time() - cpu).as_secs_f64() / run.elapsed.as_secs_f64();
-    Shown { p99: ticks.p99, skipped: ticks.skipped, cores }
+    Shown { p99: ticks.p99, skipped: ticks.skipped, cores, played }
 }
 
 pub(crate) fn run(args: &Args, report: &Report) {
@@ -51,7 +48,7 @@ pub(crate) fn run(args: &Args, report: &Report) {
             shown.p99, shown.skipped, shown.cores
         );
         report.head(&[line]);
-        (shown.p99 < LATE && shown.skipped == 0).then_some(shown)
+        (shown.p99 < LATE && shown.skipped == 0 && shown.played).then_some(shown)
     };
     // Twice as many each time, then halving the gap.
     let (mut good, mut bad, mut best) = (0, STEP, None);
