@@ -93,8 +93,9 @@ impl<'a, M: Method> Call<'a, M> {
         let grain = self.target.get();
         let Some(binding) = grain.binding() else { return Err(unbound::<M>(grain.key())) };
         let More { timeout, request } = self.more.map(|more| *more).unwrap_or_default();
-        let (options, lost) = options(request, timeout.map(deadline_after), false);
-        if let Some(fault) = lost {
+        let deadline = timeout.map(deadline_after);
+        let mut options = CallOptions { deadline, request, ..CallOptions::default() };
+        if let Some(fault) = inherit(&mut options, false) {
             return Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME));
         }
         let send = Box::new(OneWay::new(binding, grain.key().clone(), self.arguments, options));
@@ -159,11 +160,10 @@ impl<M: Method> CallFuture<'_, M> {
             self.sleep = Some(Box::pin(tokio::time::sleep_until(at)));
         }
         let depth = turn::depth();
-        let (mut options, lost) = match depth {
-            0 => (CallOptions { deadline, request, ..CallOptions::default() }, None),
-            _ => options(request, deadline, true),
-        };
-        if let Some(fault) = lost {
+        let mut options = CallOptions { deadline, request, ..CallOptions::default() };
+        if depth > 0
+            && let Some(fault) = inherit(&mut options, true)
+        {
             return Poll::Ready(Err(fault.of(&id_of::<M>(grain.key())).in_method(M::NAME).into()));
         }
         let held = depth > 0 && !earlier_turns_are_durable();
@@ -241,8 +241,11 @@ impl<M: Method> Future for CallFuture<'_, M> {
 }
 
 impl<M: Method> Drop for CallFuture<'_, M> {
+    #[inline]
     fn drop(&mut self) {
-        self.give_up();
+        if let State::Waiting(_) | State::Detour(..) = self.state {
+            self.give_up();
+        }
     }
 }
 
@@ -253,27 +256,25 @@ pub fn deadline_after(time: Duration) -> Instant {
 }
 
 /// What the call inherits from the turn that makes it; and why it may not be made, if that turn's activation is lost.
-fn options(request: RequestContext, deadline: Option<Instant>, awaited: bool) -> (CallOptions, Option<Fault>) {
+#[inline(never)]
+fn inherit(options: &mut CallOptions, awaited: bool) -> Option<Fault> {
     turn::with_current(|frame| {
-        let Some(frame) = frame else {
-            return (CallOptions { deadline, request, ..CallOptions::default() }, None);
-        };
-        let (mut request, mut deadline) = (request, deadline);
+        let frame = frame?;
         if let Some(extra) = &frame.extra {
-            request = extra.request.clone().merged(&request);
+            options.request = extra.request.clone().merged(&options.request);
             if awaited {
-                deadline = [deadline, extra.deadline].into_iter().flatten().min();
+                options.deadline = [options.deadline, extra.deadline].into_iter().flatten().min();
             }
+        }
+        (options.awaited, options.from_turn) = (awaited, true);
+        if awaited && frame.dirty != 0 {
+            frame.activation.count_dirty_call();
         }
         let denied = || {
             let denied = awaited && frame.dirty != 0 && frame.activation.denies_dirty_calls();
             denied.then(|| Fault::not_executed(Cause::Uncommitted))
         };
-        let lost = frame.activation.lost().or_else(denied);
-        if awaited && frame.dirty != 0 {
-            frame.activation.count_dirty_call();
-        }
-        (CallOptions { deadline, request, awaited, from_turn: true, ..CallOptions::default() }, lost)
+        frame.activation.lost().or_else(denied)
     })
 }
 

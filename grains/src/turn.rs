@@ -147,8 +147,13 @@ impl Frame {
     }
 }
 
+#[cfg(not(shuttle))]
+thread_local! {
+    static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(shuttle)]
 crate::sync::thread_local! {
-    #[cfg_attr(not(shuttle), expect(clippy::missing_const_for_thread_local, reason = "shuttle's macro has no const form"))]
     static STACK: RefCell<Vec<Frame>> = RefCell::new(Vec::new());
 }
 
@@ -159,10 +164,38 @@ fn stack<R>(f: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
 
 /// Enters a turn, to poll it. What follows must not unwind (the runtime catches panics inside) and must end with
 /// [`leave`] or [`end`]: a frame left behind would claim later calls.
-#[inline]
 pub fn enter(mut frame: Frame) {
     frame.inlined = 0;
     stack(|stack| stack.push(frame));
+}
+
+/// [`enter`] for a turn that begins. Its parts come one by one: a frame that was just put together cannot be copied before
+/// its parts have reached the cache, which takes as long as a lock.
+#[inline(never)]
+pub fn begin(
+    activation: Arc<dyn AnyActivation>,
+    turn: TurnId,
+    method: &'static str,
+    access: Access,
+    nested: bool,
+    on_uncommitted: bool,
+    extra: Option<Box<Extra>>,
+) {
+    STACK.with(|stack| {
+        stack.borrow_mut().push(Frame {
+            activation,
+            turn,
+            method,
+            access,
+            nested,
+            on_uncommitted,
+            dirty: 0,
+            inlined: 0,
+            aborted: false,
+            node: None,
+            extra,
+        });
+    });
 }
 
 /// Leaves a turn that is not over: its frame, with what the turn has left in it so far.

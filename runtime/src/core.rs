@@ -138,9 +138,17 @@ impl Core {
     }
 
     /// A silo that stops serves only what its running turns ask for.
+    #[inline]
     pub(crate) fn admits(&self, options: &CallOptions) -> Result<(), Fault> {
-        let reason = match self.state.load(Ordering::Relaxed) {
-            RUNNING => return Ok(()),
+        match self.state.load(Ordering::Relaxed) {
+            RUNNING => Ok(()),
+            state => Self::admits_when(state, options),
+        }
+    }
+
+    #[cold]
+    fn admits_when(state: u8, options: &CallOptions) -> Result<(), Fault> {
+        let reason = match state {
             STOPPING if options.from_turn => return Ok(()),
             STOPPING => "the silo is stopping",
             SUPERSEDED => "a later silo runs on its storage",

@@ -10,7 +10,6 @@ use gristmill_cluster::DirectoryError;
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::state::{Loader, StoredRecords};
 use gristmill_grains::storage::{Fence, Opened};
-use gristmill_grains::turn::Left;
 use gristmill_grains::{Access, BuildContext, Cause, Fault, Grain, GrainContext, StorageError, reference};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -145,7 +144,7 @@ impl<G: Grain> Activation<G> {
     }
 
     fn activated(self: &Arc<Self>, ended: Ended<Result<Arc<G>, Fault>>) {
-        let Ended { result, left: Left { aborted, extra, .. }, .. } = ended;
+        let Ended { result, aborted, extra, .. } = ended;
         let failed = |reason: String| Fault::not_executed(Cause::ActivationFailed { reason });
         let grain = match result {
             Ok(Ok(grain)) if !aborted => grain,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gristmill_grains::cell::CallCell;
 use gristmill_grains::port::{CallOptions, LocalCall, Start};
-use gristmill_grains::turn::{self, ChainNode, Frame};
+use gristmill_grains::turn::{self, ChainNode, Extra, Frame};
 use gristmill_grains::{Access, CallError, Cause, ChainLink, Fault, Grain, KeyOf, Method, Outcome};
 use tokio::time::Instant;
 
@@ -211,18 +211,20 @@ impl<G: Grain> Activation<G> {
     }
 
     /// The frame of a turn for this call; its turn id is filled in when it is admitted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn frame(self: Arc<Self>, method: &'static str, access: Access, options: &CallOptions) -> Frame {
-        let mut frame = self.bare_frame(method, access);
-        if !options.request.is_empty() || options.deadline.is_some() {
-            let extra = frame.extra();
-            extra.request = options.request.clone();
-            extra.deadline = options.deadline;
-        }
-        frame
+        let extra = match options.request.is_empty() && options.deadline.is_none() {
+            true => None,
+            false => Some(Box::new(Extra {
+                request: options.request.clone(),
+                deadline: options.deadline,
+                ..Extra::default()
+            })),
+        };
+        Frame { extra, ..self.bare_frame(method, access) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn bare_frame(self: Arc<Self>, method: &'static str, access: Access) -> Frame {
         Frame {
             activation: self,

@@ -104,15 +104,15 @@ impl<G: Grain> Activation<G> {
         let id = self.grain_id();
         let mut outbox = Vec::new();
         let snapshots = match tokio::time::timeout(limit, &mut hook).await {
-            Ok(Ended { result: Ok((grain, result)), left, .. }) => {
+            Ok(Ended { result: Ok((grain, result)), aborted, extra, .. }) => {
                 if let Err(error) = result {
                     tracing::error!(grain = %id, %error, "on_deactivate failed; the state is written as it is");
                 }
-                let snapshots = if left.aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
+                let snapshots = if aborted { Ok(Default::default()) } else { self.snapshot_all(&grain) };
                 discard(grain);
-                if !left.aborted
+                if !aborted
                     && snapshots.is_ok()
-                    && let Some(extra) = left.extra
+                    && let Some(extra) = extra
                 {
                     outbox = extra.outbox;
                 }

@@ -261,7 +261,7 @@ const PUMP_BUDGET: u32 = 32;
 
 impl<G: Grain> Activation<G> {
     /// Lets a turn in if nobody is before it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_admit(&self, access: Access, turn: TurnId, method: &'static str) -> Admit<G> {
         let mut inner = self.lock_often();
         match inner.phase {
@@ -291,7 +291,7 @@ impl<G: Grain> Activation<G> {
 
     /// [`try_admit`](Self::try_admit), at the bottom of the stack. Most turns are over in less time than it takes to
     /// queue and be woken, so one that another thread is polling now is waited for, about a microsecond.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit_soon(&self, access: Access, turn: TurnId, method: &'static str) -> Admit<G> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -475,7 +475,7 @@ impl<G: Grain> Activation<G> {
     }
 
     /// Ends a turn's hold on the grain. `grain`: to put back, unless the turn lost it. Says whether there is work.
-    #[inline]
+    #[inline(always)]
     pub(super) fn release(&self, inner: &mut Inner<G>, access: Access, turn: TurnId, grain: Option<Arc<G>>) -> bool {
         match access {
             Access::Exclusive => {

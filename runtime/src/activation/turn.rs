@@ -99,7 +99,9 @@ pub(crate) struct Ended<T> {
     pub(super) result: Result<T, String>,
     pub(super) turn: TurnId,
     pub(super) method: &'static str,
-    pub(super) left: Left,
+    pub(super) activation: Arc<dyn AnyActivation>,
+    pub(super) aborted: bool,
+    pub(super) extra: Option<Box<Extra>>,
 }
 
 impl<F: Future> TurnRun<F> {
@@ -113,10 +115,10 @@ impl<F: Future> TurnRun<F> {
     /// on the thread's stack of frames.
     #[inline(always)]
     pub(super) fn start(frame: Frame, span: tracing::Span, future: F) -> Result<Ended<F::Output>, Self> {
-        let Frame { turn, method, .. } = frame;
+        let Frame { activation, turn, method, access, nested, on_uncommitted, extra, .. } = frame;
         let mut future = Box::pin(future);
         let entered = span.enter();
-        turn::enter(frame);
+        turn::begin(activation, turn, method, access, nested, on_uncommitted, extra);
         let result = match guarded(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop()))) {
             Ok(Poll::Pending) => {
                 drop(entered);
@@ -125,9 +127,9 @@ impl<F: Future> TurnRun<F> {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(panic),
         };
-        let left = turn::end();
+        let Left { activation, aborted, extra } = turn::end();
         drop(entered);
-        Ok(Ended { result: dropped(future, result), turn, method, left })
+        Ok(Ended { result: dropped(future, result), turn, method, activation, aborted, extra })
     }
 
     pub(super) fn activation(&mut self) -> Arc<dyn AnyActivation> {
@@ -163,9 +165,9 @@ impl<F: Future> Future for TurnRun<F> {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(panic),
         };
-        let left = turn::end();
+        let Left { activation, aborted, extra } = turn::end();
         let result = dropped(this.future.take(), result);
-        Poll::Ready(Ended { result, turn, method, left })
+        Poll::Ready(Ended { result, turn, method, activation, aborted, extra })
     }
 }
 
@@ -354,7 +356,7 @@ impl<G: Grain> Activation<G> {
         access: Access,
         hold: impl FnOnce(&Arc<Self>, Out) -> Box<dyn Held>,
     ) -> Finished<G, Out> {
-        let Ended { result, turn, method, left: Left { activation, aborted, extra } } = ended;
+        let Ended { result, turn, method, activation, aborted, extra } = ended;
         // Moved, not cloned: the call path touches no count of it.
         let activation = Self::of(activation);
         let (grain, out) = match result {
