@@ -23,11 +23,10 @@ const KEY: usize = 16;
 /// Activators in parallel.
 const ACTIVATORS: usize = 2;
 
-/// What making some actors took.
+/// What making some actors took; bytes or time, as counting bytes takes time.
 struct Made {
     name: &'static str,
     live: f64,
-    resident: f64,
     per_second: f64,
 }
 
@@ -41,14 +40,13 @@ fn key(number: usize) -> String {
 }
 
 /// Makes so many actors with so many bytes of state each, from some tasks, and lets them go.
-fn make<C: Contender>(actors: usize, bytes: usize) -> Made {
+fn make<C: Contender>(actors: usize, bytes: usize, counted: bool) -> Made {
     let runtime = runtime();
     let contender = Arc::new(runtime.block_on(C::start()));
     let each = actors / ACTIVATORS;
     let keep: Vec<Vec<C::Handle>> = (0..ACTIVATORS).map(|_| Vec::with_capacity(each)).collect();
-    let resident_before = resident();
     let started = Instant::now();
-    let (kept, live) = counting::left_by(|| {
+    let work = || {
         runtime.block_on(async {
             let makers = keep.into_iter().enumerate().map(|(maker, mut keep)| {
                 let contender = contender.clone();
@@ -69,15 +67,11 @@ fn make<C: Contender>(actors: usize, bytes: usize) -> Made {
             }
             kept
         })
-    });
+    };
+    let (kept, live) = if counted { counting::left_by(work) } else { (work(), 0) };
     let took = started.elapsed();
     let count = (each * ACTIVATORS) as f64;
-    let made = Made {
-        name: C::NAME,
-        live: live as f64 / count,
-        resident: (resident() as f64 - resident_before as f64) / count,
-        per_second: count / took.as_secs_f64(),
-    };
+    let made = Made { name: C::NAME, live: live as f64 / count, per_second: count / took.as_secs_f64() };
     drop(kept);
     runtime.block_on(async { drop(contender) });
     made
@@ -89,26 +83,17 @@ pub(crate) fn run(args: &Args, report: &Report) {
         if !args.wants(scenario) {
             continue;
         }
-        let mut rounds: Vec<Vec<Made>> = Vec::new();
-        for _ in 0..if args.quick { 1 } else { 3 } {
-            let mut round = vec![make::<Gristmill>(actors, bytes)];
+        let round = |counted: bool| {
+            let mut round = vec![make::<Gristmill>(actors, bytes, counted)];
             if !args.alone {
-                round.extend([
-                    make::<Ractor>(actors, bytes),
-                    make::<Kameo>(actors, bytes),
-                    make::<Channel>(actors, bytes),
-                ]);
+                round.push(make::<Ractor>(actors, bytes, counted));
+                round.push(make::<Kameo>(actors, bytes, counted));
+                round.push(make::<Channel>(actors, bytes, counted));
             }
-            rounds.push(round);
-        }
-        let figures = |of: fn(&Made) -> f64| {
-            let contenders = 0..rounds[0].len();
-            let median_of = |place: usize| median(rounds.iter().map(|round| of(&round[place])).collect());
-            contenders
-                .map(|place| Figure { name: rounds[0][place].name, value: median_of(place), cpu_ns: None })
-                .collect()
+            round
         };
-        let live: Vec<Figure> = figures(|made| made.live);
+        let figure = |name, value| Figure { name, value, cpu_ns: None };
+        let live: Vec<_> = round(true).iter().map(|made| figure(made.name, made.live)).collect();
         let beyond = live[0].value - (2 * KEY + bytes) as f64;
         report.outcome(&Outcome {
             scenario: format!("memory: live bytes of an idle grain, {scenario}"),
@@ -116,16 +101,15 @@ pub(crate) fn run(args: &Args, report: &Report) {
             extra: vec![("beyond key and state".to_owned(), beyond)],
             figures: live,
         });
-        report.outcome(&Outcome {
-            scenario: format!("memory: resident bytes of an idle grain, {scenario}"),
-            unit: "bytes",
-            figures: figures(|made| made.resident),
-            extra: Vec::new(),
+        let rounds: Vec<_> = (0..if args.quick { 1 } else { 5 }).map(|_| round(false)).collect();
+        let rates = (0..rounds[0].len()).map(|place| {
+            let rates = rounds.iter().map(|round| round[place].per_second).collect();
+            figure(rounds[0][place].name, median(rates))
         });
         report.outcome(&Outcome {
             scenario: format!("memory: activations, {scenario}"),
             unit: "grains/s",
-            figures: figures(|made| made.per_second),
+            figures: rates.collect(),
             extra: vec![("activators".to_owned(), ACTIVATORS as f64)],
         });
     }
