@@ -244,18 +244,20 @@ impl Committer {
                 }
             }
         }
+        let mut several = false;
         if !again.is_empty() {
             self.retries.fetch_add(1, Ordering::Relaxed);
             let mut queue = self.queue.lock();
             if !queue.closed {
                 queue.again.append(&mut again);
+                several = queue.again.iter().filter(|(_, entry)| !entry.alone).count() > 1;
             }
         }
         drop(again); // what is left holds activations
-        // One shard of a cluster, or one grain, may be in trouble while the others are not: that is not the storage's
-        // being down.
+        // One grain may be in trouble while the others are not: that is not the storage's being down, unless it does not
+        // answer anything else either. Several, and nobody else: it may be full, and answer what is no commit.
         match trouble {
-            Some(_) if settled == 0 && self.is_in_long_trouble() => self.probe().await,
+            Some(_) if settled == 0 && !several && self.is_in_long_trouble() => self.probe().await,
             Some(error) if settled == 0 => self.observe(Some(&error), sent),
             _ => self.observe(None, sent),
         }

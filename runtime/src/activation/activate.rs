@@ -212,8 +212,8 @@ impl<G: Grain> Activation<G> {
         slow.failures += 1;
         let kept = slow.kept;
         let back_off = FAILED_FIRST.saturating_mul(1 << (slow.failures - 1).min(16)).min(FAILED_LAST);
-        slow.failed_until = Some(Instant::now() + back_off);
         let until = Instant::now() + back_off;
+        slow.failed_until = Some(until);
         let queue = std::mem::take(&mut slow.queue);
         let timers = std::mem::take(&mut slow.timers);
         self.mute.store(true, Ordering::Release);

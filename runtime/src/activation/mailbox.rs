@@ -252,7 +252,7 @@ enum Next<G: Grain> {
     Nothing,
 }
 
-/// How often, and for how many turns of a loop each time, a call waits for a turn that is being polled.
+/// For how many turns of a loop a call waits for a turn that is being polled: first, and last, as each pause doubles.
 pub(super) const FIRST_PAUSE: u32 = 32;
 pub(super) const LAST_PAUSE: u32 = 256;
 
@@ -290,7 +290,7 @@ impl<G: Grain> Activation<G> {
     }
 
     /// [`try_admit`](Self::try_admit), at the bottom of the stack. Most turns are over in less time than it takes to
-    /// queue and be woken, so one that another thread is polling now is waited for, about a microsecond.
+    /// queue and be woken, so one that another thread is polling now is waited for, some microseconds.
     #[inline(always)]
     pub(crate) fn admit_soon(&self, access: Access, turn: TurnId, method: &'static str) -> Admit<G> {
         let mut pause = FIRST_PAUSE;

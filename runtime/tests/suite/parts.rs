@@ -181,6 +181,26 @@ async fn one_grain_without_an_answer_does_not_make_its_storage_count_as_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_storage_that_takes_no_commit_at_all_counts_as_down_though_it_answers_otherwise() {
+    let storage = Parts::default();
+    let silo = silo(&storage).await;
+    let [one, two, three]: [TwoRef; 3] = ["away-1", "away-2", "away-3"].map(|key| silo.grain(key));
+    for grain in [&one, &two, &three] {
+        grain.get().await.unwrap();
+    }
+    storage.ways.broken.store(true, SeqCst); // as a full server: it still reads
+    one.a(1).send();
+    two.a(1).send();
+    tokio::time::sleep(ms(3_000)).await;
+    assert_fault!(three.a(1).await, Cause::Storage { .. }, false);
+    assert_eq!(three.get().await.unwrap(), (0, 0), "reads go on");
+    storage.ways.broken.store(false, SeqCst);
+    tokio::time::sleep(ms(2_000)).await;
+    assert_eq!(three.a(1).await.unwrap(), 1);
+    assert_eq!((soon(one.get()).await.unwrap(), soon(two.get()).await.unwrap()), ((1, 0), (1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_on_which_the_adapter_panics_is_sent_by_itself() {
     let storage = Parts::default();
     let silo = silo(&storage).await;
