@@ -2,10 +2,13 @@
 //!
 //! # Layout
 //! - [`Directory`]: which activation of a grain may open its storage, by epochs.
+//! - [`View`], [`Member`], [`Incarnation`]: who is in the cluster.
 //! - [`LocalDirectory`]: the directory of a silo without a cluster.
 
 mod directory;
 mod local;
+mod member;
 
 pub use directory::{Directory, DirectoryError};
 pub use local::LocalDirectory;
+pub use member::{Incarnation, Member, MemberInfo, Standing, Status, View};
