@@ -2,8 +2,12 @@
 //!
 //! Arrivals are open-loop: each call has a time at which it is due, drawn beforehand (a Poisson process), and its latency
 //! counts from then, whether the caller got to it or not. So a stall is charged to every call it delays (no coordinated
-//! omission). One caller a worker thread makes the calls that are due, in order.
+//! omission). One caller a worker thread makes the calls that are due, in order, and sleeps when none is, as a server does
+//! that waits for its network: one that spun would lose its time slice to whatever else the machine runs, for milliseconds.
+//!
+//! What the sleep and the machine add is measured too, by callers that call nothing.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -17,27 +21,92 @@ use crate::contenders::kameo::Kameo;
 use crate::contenders::ractor::Ractor;
 use crate::machine::WORKERS;
 use crate::report::{Figure, Outcome, Report};
+use crate::rounds::median;
 
 const LOADS: [u32; 3] = [10, 50, 80];
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 const ACTORS: usize = 1_000;
+/// What a caller sleeps when no call is due; Linux makes some 75 µs of it.
+const NAP: Duration = Duration::from_micros(20);
 
 /// A nanosecond to a minute.
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("these bounds can be")
 }
 
+/// Whose latencies can be measured.
+trait Measured {
+    fn name(&self) -> &'static str;
+    /// Calls a second, as fast as the callers can.
+    fn capacity(&self) -> f64;
+    /// Latencies at this rate, in nanoseconds.
+    fn at(&self, per_second: f64, time: Duration) -> Histogram<u64>;
+}
+
 struct Stage<C: Contender> {
     runtime: Runtime,
-    handles: std::sync::Arc<[C::Handle]>,
-    /// Calls a second, as fast as the callers can.
+    handles: Arc<[C::Handle]>,
     capacity: f64,
     _contender: C,
 }
 
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(WORKERS).enable_all().build().expect("a runtime starts")
+}
+
+/// Runs a caller on every worker thread.
+fn on_every_worker<T: Send + 'static, F>(runtime: &Runtime, work: impl Fn(u64) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    runtime.block_on(async {
+        let together = Arc::new(Barrier::new(WORKERS));
+        let callers = (0..WORKERS as u64).map(|caller| {
+            let (together, work) = (together.clone(), work(caller));
+            tokio::task::spawn(async move {
+                together.wait(); // holds its thread, so that the next caller gets another
+                work.await
+            })
+        });
+        let callers: Vec<_> = callers.collect();
+        let mut done = Vec::new();
+        for caller in callers {
+            done.push(caller.await.expect("a caller ends"));
+        }
+        done
+    })
+}
+
+/// Makes each call when it is due.
+async fn open_loop<F: Future>(caller: u64, per_second: f64, time: Duration, call: impl Fn(u64) -> F) -> Histogram<u64> {
+    let mean = WORKERS as f64 / per_second;
+    let mut rng = fastrand::Rng::with_seed(caller);
+    let mut latencies = histogram();
+    let started = Instant::now();
+    let mut due = Duration::ZERO;
+    while due < time {
+        while started.elapsed() < due {
+            tokio::task::yield_now().await; // what waits for this thread goes first
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(NAP);
+        }
+        call(rng.u64(..)).await;
+        latencies.saturating_record(started.elapsed().saturating_sub(due).as_nanos() as u64);
+        due += Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln());
+    }
+    latencies
+}
+
+fn merged(parts: &[Histogram<u64>]) -> Histogram<u64> {
+    let mut all = histogram();
+    parts.iter().for_each(|part| all.add(part).expect("histograms of one kind"));
+    all
+}
+
 impl<C: Contender> Stage<C> {
     fn new(args: &Args) -> Self {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(WORKERS).enable_all().build().expect("a runtime starts");
+        let runtime = runtime();
         let (contender, handles) = runtime.block_on(async {
             let contender = C::start().await;
             let mut handles = Vec::new();
@@ -53,94 +122,107 @@ impl<C: Contender> Stage<C> {
 
     /// Calls one after the other for so long, from every worker.
     fn saturate(&self, time: Duration) -> f64 {
-        let calls: u64 = self
-            .on_every_worker(|handles, caller| async move {
+        let calls = on_every_worker(&self.runtime, |caller| {
+            let handles = self.handles.clone();
+            async move {
                 let mut rng = fastrand::Rng::with_seed(caller);
-                let (started, mut calls) = (Instant::now(), 0);
+                let (started, mut calls) = (Instant::now(), 0u64);
                 while started.elapsed() < time {
                     C::add(&handles[rng.usize(..handles.len())], 1).await;
                     calls += 1;
-                    if calls % 64 == 0 {
+                    if calls.is_multiple_of(64) {
                         tokio::task::yield_now().await;
                     }
                 }
                 calls
-            })
-            .into_iter()
-            .sum();
-        calls as f64 / time.as_secs_f64()
-    }
-
-    /// Latencies at this rate, in nanoseconds.
-    fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
-        let mean = WORKERS as f64 / per_second;
-        let parts = self.on_every_worker(move |handles, caller| async move {
-            let mut rng = fastrand::Rng::with_seed(caller);
-            let mut latencies = histogram();
-            let started = Instant::now();
-            let mut due = Duration::ZERO;
-            while due < time {
-                while started.elapsed() < due {
-                    tokio::task::yield_now().await;
-                }
-                C::add(&handles[rng.usize(..handles.len())], 1).await;
-                let late = started.elapsed().saturating_sub(due);
-                latencies.saturating_record(late.as_nanos() as u64);
-                due += Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln());
             }
-            latencies
         });
-        let mut all = histogram();
-        parts.iter().for_each(|part| all.add(part).expect("histograms of one kind"));
-        all
-    }
-
-    fn on_every_worker<T: Send + 'static, F>(&self, work: impl Fn(std::sync::Arc<[C::Handle]>, u64) -> F) -> Vec<T>
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        self.runtime.block_on(async {
-            let callers: Vec<_> =
-                (0..WORKERS as u64).map(|caller| tokio::task::spawn(work(self.handles.clone(), caller))).collect();
-            let mut done = Vec::new();
-            for caller in callers {
-                done.push(caller.await.expect("a caller ends"));
-            }
-            done
-        })
+        calls.iter().sum::<u64>() as f64 / time.as_secs_f64()
     }
 }
 
-/// A contender's name, capacity, and its latencies at each load.
-type Measured = (&'static str, f64, Vec<Histogram<u64>>);
+impl<C: Contender> Measured for Stage<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
 
-fn measure<C: Contender>(args: &Args) -> Measured {
-    let stage = Stage::<C>::new(args);
-    let time = if args.quick { Duration::from_millis(300) } else { Duration::from_secs(10) };
-    let at_load = |load: &u32| stage.at(stage.capacity * f64::from(*load) / 100.0, time);
-    (C::NAME, stage.capacity, LOADS.iter().map(at_load).collect())
+    fn capacity(&self) -> f64 {
+        self.capacity
+    }
+
+    fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
+        merged(&on_every_worker(&self.runtime, |caller| {
+            let handles = self.handles.clone();
+            async move {
+                let handles = &handles;
+                let call = |random: u64| C::add(&handles[random as usize % handles.len()], 1);
+                open_loop(caller, per_second, time, call).await
+            }
+        }))
+    }
+}
+
+/// Callers that call nothing: what the generator and the machine add.
+struct Nothing {
+    runtime: Runtime,
+    /// Of the contender it stands beside.
+    capacity: f64,
+}
+
+impl Measured for Nothing {
+    fn name(&self) -> &'static str {
+        "no call"
+    }
+
+    fn capacity(&self) -> f64 {
+        self.capacity
+    }
+
+    fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
+        merged(&on_every_worker(&self.runtime, |caller| {
+            open_loop(caller, per_second, time, |_| std::future::ready(()))
+        }))
+    }
 }
 
 pub(crate) fn run(args: &Args, report: &Report) {
-    let mut measured = vec![measure::<Gristmill>(args)];
+    let (rounds, time) = match args.quick {
+        true => (1, Duration::from_millis(300)),
+        false => (9, Duration::from_secs(1)),
+    };
+    let gristmill = Stage::<Gristmill>::new(args);
+    let nothing = Nothing { runtime: runtime(), capacity: gristmill.capacity };
+    let mut measured: Vec<Box<dyn Measured>> = vec![Box::new(gristmill)];
     if !args.alone {
-        measured.extend([measure::<Ractor>(args), measure::<Kameo>(args), measure::<Channel>(args)]);
+        measured.push(Box::new(Stage::<Ractor>::new(args)));
+        measured.push(Box::new(Stage::<Kameo>::new(args)));
+        measured.push(Box::new(Stage::<Channel>::new(args)));
     }
     let figure = |name, value| Figure { name, value, cpu_ns: None };
     report.outcome(&Outcome {
         scenario: "latency: capacity".to_owned(),
         unit: "calls/s",
-        figures: measured.iter().map(|(name, capacity, _)| figure(name, *capacity)).collect(),
+        figures: measured.iter().map(|who| figure(who.name(), who.capacity())).collect(),
         extra: Vec::new(),
     });
-    for (place, load) in LOADS.iter().enumerate() {
-        for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
+    measured.push(Box::new(nothing));
+    for load in LOADS {
+        let mut latencies: Vec<Vec<Histogram<u64>>> = measured.iter().map(|_| Vec::new()).collect();
+        for _ in 0..rounds {
+            for (who, latencies) in measured.iter().zip(&mut latencies) {
+                latencies.push(who.at(who.capacity() * f64::from(load) / 100.0, time));
+            }
+        }
+        for (name, quantile) in QUANTILES {
             let micros = |latencies: &Histogram<u64>| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+            let medians = measured.iter().zip(&latencies).map(|(who, latencies)| {
+                figure(who.name(), median(latencies.iter().map(micros).collect()))
+            });
             report.outcome(&Outcome {
                 scenario: format!("latency: {name} at {load} % of its capacity"),
                 unit: "µs",
-                figures: measured.iter().map(|(name, _, at)| figure(name, micros(&at[place]))).collect(),
-                extra: Vec::new(),
+                figures: medians.collect(),
+                extra: vec![("over all rounds".to_owned(), micros(&merged(&latencies[0])))],
             });
         }
     }
