@@ -215,9 +215,10 @@ pub(crate) fn run(args: &Args, report: &Report) {
         }
         for (name, quantile) in QUANTILES {
             let micros = |latencies: &Histogram<u64>| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
-            let medians = measured.iter().zip(&latencies).map(|(who, latencies)| {
-                figure(who.name(), median(latencies.iter().map(micros).collect()))
-            });
+            let medians = measured
+                .iter()
+                .zip(&latencies)
+                .map(|(who, latencies)| figure(who.name(), median(latencies.iter().map(micros).collect())));
             report.outcome(&Outcome {
                 scenario: format!("latency: {name} at {load} % of its capacity"),
                 unit: "µs",

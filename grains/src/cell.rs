@@ -59,6 +59,12 @@ impl<M: Method> CallCell<M> {
         inner.node = Some(node);
     }
 
+    /// The same failure, naming the grain, if its turn has a node.
+    pub fn name(&self, fault: Fault) -> Fault {
+        let node = self.0.lock().node.clone();
+        node.map_or(fault.clone(), |node| fault.of(&node.link().grain))
+    }
+
     /// Is it still waiting to be run?
     pub fn is_queued(&self) -> bool {
         self.0.lock().args.is_some()

@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -61,6 +62,37 @@ pub(crate) struct Core {
     pub(crate) state: AtomicU8,
 }
 
+thread_local! {
+    /// The runtimes of the tasks that this thread last ran.
+    static SEEN_TASKS: [Cell<Option<(tokio::task::Id, tokio::runtime::Id)>>; 256] = const { [const { Cell::new(None) }; 256] };
+}
+
+/// The number behind a task's id, which shows itself only to a hasher.
+#[derive(Default)]
+struct TaskNumber(u64);
+
+impl TaskNumber {
+    fn of(task: tokio::task::Id) -> usize {
+        let mut number = Self::default();
+        task.hash(&mut number);
+        number.0 as usize
+    }
+}
+
+impl Hasher for TaskNumber {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |number, byte| number << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
 impl Core {
     pub(crate) fn next_activation_id(&self) -> ActivationId {
         ActivationId::from_u128(self.rng.lock().u128(..))
@@ -89,21 +121,22 @@ impl Core {
         if cfg!(shuttle) {
             return true;
         }
-        thread_local! {
-            static LAST: Cell<Option<(tokio::task::Id, tokio::runtime::Id)>> = const { Cell::new(None) };
-        }
         let Some(task) = tokio::task::try_id() else {
             return Handle::try_current().is_ok_and(|handle| handle.id() == self.handle.id());
         };
-        let runtime = match LAST.get() {
-            Some((last, runtime)) if last == task => runtime,
-            _ => {
-                let Ok(handle) = Handle::try_current() else { return false };
-                LAST.set(Some((task, handle.id())));
-                handle.id()
-            }
-        };
-        runtime == self.handle.id()
+        // A task stays with its runtime. Asking which it is touches a count that all its threads share.
+        SEEN_TASKS.with(|seen| {
+            let entry = &seen[TaskNumber::of(task) % seen.len()];
+            let runtime = match entry.get() {
+                Some((known, runtime)) if known == task => runtime,
+                _ => {
+                    let Ok(handle) = Handle::try_current() else { return false };
+                    entry.set(Some((task, handle.id())));
+                    handle.id()
+                }
+            };
+            runtime == self.handle.id()
+        })
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -138,10 +138,10 @@ impl<G: Grain> Activation<G> {
         match TurnRun::start(frame, span, body.run(grain)) {
             Ok(ended) => {
                 let mut cell = None;
-                let finished = Self::finish(ended, B::ACCESS, |me, out| {
+                let finished = Self::finish(ended, B::ACCESS, |out| {
                     let waiting = Arc::new(CallCell::running(None, options.deadline));
                     cell = Some(waiting.clone());
-                    held(Reply::new(waiting, me), out)
+                    held(Reply::new(waiting), out)
                 });
                 let me = finished.activation;
                 match finished.work {
@@ -160,11 +160,9 @@ impl<G: Grain> Activation<G> {
                 start
             }
             Err(mut run) => {
-                let (me, node) = (Self::of(run.activation()), run.detach());
-                let cell = Arc::new(CallCell::running(Some(node), options.deadline));
+                let cell = Arc::new(CallCell::running(Some(run.detach()), options.deadline));
                 let caller = cell_expiry(&cell);
-                Self::continue_turn::<B, _>(run, Reply::new(cell.clone(), &me), Some(caller));
-                routes::put(me);
+                routes::put(Self::continue_turn::<B, _>(run, Reply::new(cell.clone()), Some(caller)));
                 Start::Wait(cell)
             }
         }
@@ -271,45 +269,34 @@ impl<M: Method> Expire for CallCell<M> {
 }
 
 /// Delivers a call's outcome to its cell. Dropped undelivered (its turn was cut off), it says so: every call ends.
-pub(super) struct Reply<G: Grain, M: Method> {
-    cell: Option<Arc<CallCell<M>>>,
-    activation: Weak<Activation<G>>,
-}
+pub(super) struct Reply<M: Method>(Option<Arc<CallCell<M>>>);
 
-impl<G: Grain, M: Method> Reply<G, M> {
-    fn new(cell: Arc<CallCell<M>>, activation: &Arc<Activation<G>>) -> Self {
-        Self { cell: Some(cell), activation: activation.me.clone() }
-    }
-
-    fn fault(&self, fault: Fault) -> Outcome<M> {
-        let named = match self.activation.upgrade() {
-            Some(activation) => fault.of(&activation.grain_id()),
-            None => fault,
-        };
-        Err(named.in_method(M::NAME).into())
+impl<M: Method> Reply<M> {
+    fn new(cell: Arc<CallCell<M>>) -> Self {
+        Self(Some(cell))
     }
 }
 
-impl<G: Grain, M: Method> Sink<Outcome<M>> for Reply<G, M> {
+impl<M: Method> Sink<Outcome<M>> for Reply<M> {
     fn deliver(mut self, result: Result<Outcome<M>, Fault>) {
-        if let Some(cell) = self.cell.take() {
-            cell.finish(result.unwrap_or_else(|fault| self.fault(fault)));
+        if let Some(cell) = self.0.take() {
+            cell.finish(result.unwrap_or_else(|fault| Err(fault.in_method(M::NAME).into())));
         }
     }
 
     fn is_wanted(&self) -> bool {
-        self.cell.as_ref().is_some_and(|cell| !cell.is_over())
+        self.0.as_ref().is_some_and(|cell| !cell.is_over())
     }
 
     fn expiry(&self) -> Option<Weak<dyn Expire>> {
-        self.cell.as_ref().map(cell_expiry)
+        self.0.as_ref().map(cell_expiry)
     }
 }
 
-impl<G: Grain, M: Method> Drop for Reply<G, M> {
+impl<M: Method> Drop for Reply<M> {
     fn drop(&mut self) {
-        if let Some(cell) = self.cell.take() {
-            cell.finish(self.fault(gone().after_start()));
+        if let Some(cell) = self.0.take() {
+            cell.finish(Err(cell.name(gone().after_start()).in_method(M::NAME).into()));
         }
     }
 }
@@ -375,9 +362,9 @@ where
             frame.extra().parent = self.caller.take();
         }
         let caller = cell_expiry(&self.cell);
-        let reply = Reply::new(self.cell.clone(), activation);
+        let reply = Reply::new(self.cell.clone());
         Activation::run_turn(admitted, frame, body, reply, Some(caller), |reply, frame| {
-            if let Some(cell) = &reply.cell {
+            if let Some(cell) = &reply.0 {
                 cell.set_node(frame.detach());
             }
         });

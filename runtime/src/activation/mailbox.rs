@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Activation;
 use super::gate::Gate;
 use super::timers::Timers;
-use super::warm::{Task, Warm};
+use super::warm::Warm;
 use crate::graph::WaitId;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,19 +85,19 @@ pub(crate) enum Admit<G> {
 }
 
 /// A turn that others may wait for: it runs on its own task, or waits itself.
-pub(crate) struct Running<G: Grain> {
+pub(crate) struct Running {
     pub(crate) turn: TurnId,
     pub(crate) access: Access,
     /// What only a turn on its own task has.
-    pub(crate) task: Option<RunningTask<G>>,
+    pub(crate) task: Option<RunningTask>,
 }
 
-pub(crate) struct RunningTask<G: Grain> {
+pub(crate) struct RunningTask {
     pub(crate) node: Arc<ChainNode>,
     /// When the sweeper first saw it.
     pub(crate) since: Option<Instant>,
     pub(crate) caller: Option<Weak<dyn Expire>>,
-    pub(crate) on: Option<Arc<Task<G>>>,
+    pub(crate) on: Option<Warm>,
     pub(crate) limited: bool,
     pub(crate) reported: bool,
 }
@@ -126,7 +126,7 @@ pub(crate) struct Inner<G: Grain> {
 /// What a grain has once it was contended, awaited, or given a timer.
 pub(crate) struct Slow<G: Grain> {
     pub(crate) queue: VecDeque<Box<dyn Job<G>>>,
-    pub(crate) running: Vec<Running<G>>,
+    pub(crate) running: Vec<Running>,
     pub(crate) close: Option<DeactivationReason>,
     /// It was told to end while it was activated: who waits is served first, or it would never serve anybody.
     pub(crate) serve_first: bool,
@@ -136,7 +136,7 @@ pub(crate) struct Slow<G: Grain> {
     pub(crate) keep_until: Option<Instant>,
     pub(crate) timers: Timers,
     /// A task for the next turn that awaits.
-    pub(crate) warm: Option<Warm<G>>,
+    pub(crate) warm: Option<Warm>,
     /// The write turn that the sweeper saw being polled, and when first.
     pub(crate) polled: Option<(TurnId, Instant, bool)>,
     /// When dirty `every` state is written.
@@ -492,8 +492,13 @@ impl<G: Grain> Activation<G> {
                 inner.readers -= 1;
             }
         }
-        if let Some(slow) = &mut inner.slow {
-            slow.running.retain(|running| running.turn != turn);
+        if let Some(slow) = &mut inner.slow
+            && let Some(place) = slow.running.iter().position(|running| running.turn == turn)
+            && let Some(task) = slow.running.remove(place).task
+            && inner.phase == Phase::Active
+            && slow.warm.is_none()
+        {
+            slow.warm = task.on; // for the next turn that awaits
         }
         inner.has_work()
     }

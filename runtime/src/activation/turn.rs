@@ -18,6 +18,7 @@ use super::commit::Snapshots;
 use super::gate::{Held, HeldSend};
 use super::lifecycle::Loss;
 use super::mailbox::{Admitted, Expire, Phase, Running, RunningTask};
+use super::warm::Warm;
 
 /// What a turn does with its grain.
 pub(crate) trait Body<G: Grain>: Send + 'static {
@@ -130,10 +131,6 @@ impl<F: Future> TurnRun<F> {
         let Left { activation, aborted, extra } = turn::end();
         drop(entered);
         Ok(Ended { result: dropped(future, result), turn, method, activation, aborted, extra })
-    }
-
-    pub(super) fn activation(&mut self) -> Arc<dyn AnyActivation> {
-        self.frame().activation.clone()
     }
 
     /// The turn leaves its caller's stack; gives its node.
@@ -288,25 +285,26 @@ impl<G: Grain> Activation<G> {
 
     fn end_turn<B: Body<G>, S: Sink<B::Out>>(ended: Ended<(Arc<G>, B::Out)>, sink: S) -> (Arc<Self>, bool) {
         let mut sink = Some(sink);
-        let finished = Self::finish(ended, B::ACCESS, |_, out| match sink.take() {
+        let finished = Self::finish(ended, B::ACCESS, |out| match sink.take() {
             Some(sink) => held(sink, out),
             None => unreachable!("a result is held at most once"),
         });
         // A result that nobody waits for is dropped there, and may panic; so may a waker that is not tokio's.
         if let (Outcome::Now(result), Some(sink)) = (finished.outcome, sink)
-            && let Err(panic) = guarded(|| sink.deliver(result))
+            && let Err(panic) =
+                guarded(|| sink.deliver(result.map_err(|fault| fault.of(&finished.activation.grain_id()))))
         {
             tracing::error!(grain = %finished.activation.grain_id(), panic, "delivering a reply panicked");
         }
         (finished.activation, finished.work)
     }
 
-    /// Moves a turn that is not over to a task of its own.
+    /// Moves a turn that is not over to a task of its own; gives its activation.
     pub(crate) fn continue_turn<B: Body<G>, S: Sink<B::Out>>(
         mut run: TurnRun<impl Future<Output = (Arc<G>, B::Out)> + Send + 'static>,
         sink: S,
         caller: Option<Weak<dyn Expire>>,
-    ) {
+    ) -> Arc<Self> {
         let frame = run.frame();
         let node = frame.detach();
         let turn = frame.turn;
@@ -314,8 +312,10 @@ impl<G: Grain> Activation<G> {
         activation.polling.store(false, Ordering::Relaxed);
         let mut inner = activation.inner.lock();
         let slow = inner.slow();
-        let task = RunningTask { node, since: None, caller, on: None, limited: B::LIMITED, reported: false };
-        let warm = slow.warm.take();
+        let mut on = slow.warm.take().unwrap_or_else(Warm::new);
+        on.seen = false;
+        let on_task = on.task();
+        let task = RunningTask { node, since: None, caller, on: Some(on), limited: B::LIMITED, reported: false };
         // Its node may have been noted before.
         slow.running.retain(|running| running.turn != turn);
         slow.running.push(Running { turn, access: B::ACCESS, task: Some(task) });
@@ -329,14 +329,9 @@ impl<G: Grain> Activation<G> {
             if work {
                 activation.pump();
             }
-            activation
         });
-        let on = activation.run_on_task(warm, rest);
-        let mut inner = activation.inner.lock();
-        let running = inner.slow().running.iter_mut().find(|running| running.turn == turn);
-        if let Some(task) = running.and_then(|running| running.task.as_mut()) {
-            task.on = on;
-        }
+        on_task.take(&activation.host.core, rest);
+        activation
     }
 
     /// The activation of a frame.
@@ -354,7 +349,7 @@ impl<G: Grain> Activation<G> {
     pub(crate) fn finish<Out: Send>(
         ended: Ended<(Arc<G>, Out)>,
         access: Access,
-        hold: impl FnOnce(&Arc<Self>, Out) -> Box<dyn Held>,
+        hold: impl FnOnce(Out) -> Box<dyn Held>,
     ) -> Finished<G, Out> {
         let Ended { result, turn, method, activation, aborted, extra } = ended;
         // Moved, not cloned: the call path touches no count of it.
@@ -400,7 +395,7 @@ impl<G: Grain> Activation<G> {
         out: Out,
         ending: Ending,
         access: Access,
-        hold: impl FnOnce(&Arc<Self>, Out) -> Box<dyn Held>,
+        hold: impl FnOnce(Out) -> Box<dyn Held>,
     ) -> (Outcome<Out>, bool) {
         let Ending { turn, aborted, extra } = ending;
         let lost = |fault: Fault| (Outcome::Now(Err(fault.after_start())), false);
@@ -446,7 +441,7 @@ impl<G: Grain> Activation<G> {
             sends = !outbox.is_empty();
             outbox.into_iter().for_each(|send| gate.hold(Box::new(HeldSend(send))));
             if !open && let Some(out) = now.take() {
-                gate.hold(hold(self, out));
+                gate.hold(hold(out));
                 watch = !std::mem::replace(&mut inner.watched, true);
             }
         }

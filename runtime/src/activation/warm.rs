@@ -6,67 +6,91 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use gristmill_grains::BoxFuture;
 use gristmill_grains::sync::Mutex;
-use gristmill_grains::{BoxFuture, Grain};
 use tokio::task::AbortHandle;
 
-use super::Activation;
-use super::mailbox::Phase;
+use crate::core::Core;
 
-/// The rest of a turn; gives its activation back.
-type Rest<G> = BoxFuture<'static, Arc<Activation<G>>>;
+/// The rest of a turn.
+type Rest = BoxFuture<'static, ()>;
 
-/// A task that waits for a turn; dropped, it ends.
-pub(crate) struct Warm<G: Grain> {
-    task: Option<Arc<Task<G>>>,
+/// A task that runs a turn, or waits for the next one. Dropped, it ends after the turn it has.
+pub(crate) struct Warm {
+    task: Arc<Task>,
     /// Has the sweeper seen it wait?
     pub(super) seen: bool,
 }
 
-impl<G: Grain> Warm<G> {
-    /// Has it run this turn.
-    fn hand_over(mut self, turn: Rest<G>) -> Option<Arc<Task<G>>> {
-        let task = self.task.take()?;
-        task.wake(|hand| hand.next = Some(turn));
-        Some(task)
+impl Warm {
+    /// A task that starts with its first turn.
+    pub(super) fn new() -> Self {
+        Self { task: Arc::new(Task(Mutex::default())), seen: false }
     }
-}
 
-impl<G: Grain> Drop for Warm<G> {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.wake(|hand| hand.over = true);
-        }
-    }
-}
-
-/// A task that runs turns, one after the other.
-pub(crate) struct Task<G: Grain>(Mutex<Hand<G>>);
-
-struct Hand<G: Grain> {
-    next: Option<Rest<G>>,
-    over: bool,
-    waker: Option<Waker>,
-    abort: Option<AbortHandle>,
-}
-
-impl<G: Grain> Task<G> {
-    fn wake(&self, change: impl FnOnce(&mut Hand<G>)) {
-        let mut hand = self.0.lock();
-        change(&mut hand);
-        if let Some(waker) = &hand.waker {
-            waker.wake_by_ref(); // the task's own, kept for the next time
-        }
+    pub(super) fn task(&self) -> Arc<Task> {
+        self.task.clone()
     }
 
     /// Drops the turn that it runs, at its next await.
     pub(super) fn abort(&self) {
-        let abort = self.0.lock().abort.take();
+        let mut hand = self.task.0.lock();
+        hand.cut = true;
+        let abort = hand.abort.take();
+        drop(hand);
         abort.inspect(AbortHandle::abort);
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        self.task.wake(|hand| hand.over = true);
+    }
+}
+
+/// A task that runs turns, one after the other.
+pub(super) struct Task(Mutex<Hand>);
+
+#[derive(Default)]
+struct Hand {
+    next: Option<Rest>,
+    started: bool,
+    over: bool,
+    waker: Option<Waker>,
+    abort: Option<AbortHandle>,
+    /// Is the turn to be dropped? Perhaps before it began.
+    cut: bool,
+}
+
+impl Task {
+    fn wake<R>(&self, change: impl FnOnce(&mut Hand) -> R) -> R {
+        let mut hand = self.0.lock();
+        let result = change(&mut hand);
+        if let Some(waker) = &hand.waker {
+            waker.wake_by_ref(); // the task's own, kept for the next time
+        }
+        result
+    }
+
+    /// Runs the rest of a turn: at once, or when the one before has ended.
+    pub(super) fn take(self: Arc<Self>, core: &Core, turn: Rest) {
+        let started = self.wake(|hand| {
+            hand.next = Some(turn);
+            std::mem::replace(&mut hand.started, true)
+        });
+        if started {
+            return;
+        }
+        let abort = core.spawn_task(self.clone().run()).abort_handle();
+        let mut hand = self.0.lock();
+        match hand.cut {
+            true => abort.abort(),
+            false => hand.abort = Some(abort),
+        }
     }
 
     /// The next turn; `None` when there will be none.
-    async fn next(&self) -> Option<Rest<G>> {
+    async fn next(&self) -> Option<Rest> {
         poll_fn(|cx| {
             let mut hand = self.0.lock();
             if let Some(next) = hand.next.take() {
@@ -84,41 +108,9 @@ impl<G: Grain> Task<G> {
         .await
     }
 
-    async fn run(self: Arc<Self>, first: Rest<G>) {
-        let mut turn = first;
-        while turn.await.keep_warm(&self) {
-            match self.next().await {
-                Some(next) => turn = next,
-                None => return,
-            }
+    async fn run(self: Arc<Self>) {
+        while let Some(turn) = self.next().await {
+            turn.await;
         }
-    }
-}
-
-impl<G: Grain> Activation<G> {
-    /// Runs the rest of a turn on a task.
-    pub(super) fn run_on_task(&self, warm: Option<Warm<G>>, turn: Rest<G>) -> Option<Arc<Task<G>>> {
-        if let Some(warm) = warm {
-            return warm.hand_over(turn);
-        }
-        let task = Arc::new(Task(Mutex::new(Hand { next: None, over: false, waker: None, abort: None })));
-        let abort = self.host.core.spawn_task(task.clone().run(turn)).abort_handle();
-        task.0.lock().abort = Some(abort);
-        Some(task)
-    }
-
-    /// Keeps a task for the next turn that awaits, if there is none yet.
-    fn keep_warm(self: Arc<Self>, task: &Arc<Task<G>>) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.phase != Phase::Active || inner.slow().warm.is_some() {
-            return false;
-        }
-        inner.slow().warm = Some(Warm { task: Some(task.clone()), seen: false });
-        let watch = !std::mem::replace(&mut inner.watched, true);
-        drop(inner);
-        if watch {
-            self.watch();
-        }
-        true
     }
 }
