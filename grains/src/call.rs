@@ -182,15 +182,13 @@ impl<M: Method> CallFuture<'_, M> {
             return self.proceed(cx);
         }
         options.inline = may_inline(cx, depth);
-        let Some(method) = binding.method::<M>() else {
-            return Poll::Ready(Err(unknown::<M>(binding, grain.key()).into()));
-        };
-        match method.start(grain.key(), arguments, &options) {
+        match binding.start(grain.key(), arguments, &options) {
             Start::Ready(outcome) => Poll::Ready(outcome),
             Start::Wait(cell) => {
                 self.state = State::Waiting(cell);
                 self.proceed(cx)
             }
+            Start::Elsewhere(_) => Poll::Ready(Err(unknown::<M>(binding, grain.key()).into())),
         }
     }
 

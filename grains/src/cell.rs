@@ -1,15 +1,19 @@
 //! Where a call that did not end at once meets its outcome.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::call::deadline_after;
+use crate::port::{Reply, Runtime};
 use crate::sync::Mutex;
 use crate::turn::ChainNode;
-use crate::{Cause, Fault, Method, Outcome};
+use crate::{CallError, Cause, Fault, Method, Outcome, codec, reference};
 
 /// A call that was queued, or runs on its own task: its arguments until it starts, then its outcome.
 pub struct CallCell<M: Method>(Mutex<Inner<M>>);
@@ -21,12 +25,16 @@ struct Inner<M: Method> {
     node: Option<Arc<ChainNode>>,
     /// When it ends unanswered; without one, the runtime states it when it first looks.
     deadline: Option<Instant>,
+    /// Whom the references in its outcome are bound to, when that comes encoded.
+    runtime: Option<Arc<dyn Runtime>>,
 }
 
 enum State<M: Method> {
     Queued,
     Running,
     Done(Outcome<M>),
+    /// As it came over the network.
+    Encoded(Bytes),
     /// The outcome was taken, or nobody waits for it.
     Over,
 }
@@ -34,12 +42,20 @@ enum State<M: Method> {
 impl<M: Method> CallCell<M> {
     /// A call that waits to be run.
     pub fn queued(args: M, deadline: Option<Instant>) -> Self {
-        Self(Mutex::new(Inner { args: Some(args), state: State::Queued, waker: None, node: None, deadline }))
+        let state = State::Queued;
+        Self(Mutex::new(Inner { args: Some(args), state, waker: None, node: None, deadline, runtime: None }))
+    }
+
+    /// A call that leaves the process; its outcome comes encoded.
+    pub fn departing(deadline: Instant, runtime: Arc<dyn Runtime>) -> Self {
+        let (state, deadline, runtime) = (State::Queued, Some(deadline), Some(runtime));
+        Self(Mutex::new(Inner { args: None, state, waker: None, node: None, deadline, runtime }))
     }
 
     /// A call that has begun.
     pub fn running(node: Option<Arc<ChainNode>>, deadline: Option<Instant>) -> Self {
-        Self(Mutex::new(Inner { args: None, state: State::Running, waker: None, node, deadline }))
+        let state = State::Running;
+        Self(Mutex::new(Inner { args: None, state, waker: None, node, deadline, runtime: None }))
     }
 
     /// Takes the arguments to run the call; `None` once it was given up.
@@ -53,7 +69,7 @@ impl<M: Method> CallCell<M> {
     /// The turn that runs the call, so that giving it up cuts the edge to it.
     pub fn set_node(&self, node: Arc<ChainNode>) {
         let mut inner = self.0.lock();
-        if matches!(inner.state, State::Done(_) | State::Over) {
+        if matches!(inner.state, State::Done(_) | State::Encoded(_) | State::Over) {
             node.abandon(); // expired, or given up, meanwhile
         }
         inner.node = Some(node);
@@ -72,15 +88,19 @@ impl<M: Method> CallCell<M> {
 
     /// Is there an outcome, or nobody who waits for one?
     pub fn is_over(&self) -> bool {
-        matches!(self.0.lock().state, State::Done(_) | State::Over)
+        matches!(self.0.lock().state, State::Done(_) | State::Encoded(_) | State::Over)
     }
 
     /// Delivers the outcome, unless the call is over.
     pub fn finish(&self, outcome: Outcome<M>) {
+        self.end(State::Done(outcome));
+    }
+
+    fn end(&self, state: State<M>) {
         let mut inner = self.0.lock();
         inner.args = None;
         if matches!(inner.state, State::Queued | State::Running) {
-            inner.state = State::Done(outcome);
+            inner.state = state;
             let waker = inner.waker.take();
             drop(inner);
             if let Some(waker) = waker {
@@ -96,7 +116,7 @@ impl<M: Method> CallCell<M> {
         let begun = match inner.state {
             State::Queued => false,
             State::Running => true,
-            State::Done(_) | State::Over => return true,
+            State::Done(_) | State::Encoded(_) | State::Over => return true,
         };
         if *inner.deadline.get_or_insert_with(|| deadline_after(default)) > now {
             return false;
@@ -125,6 +145,11 @@ impl<M: Method> CallCell<M> {
         let mut inner = self.0.lock();
         match std::mem::replace(&mut inner.state, State::Over) {
             State::Done(outcome) => Poll::Ready(outcome),
+            State::Encoded(bytes) => {
+                let runtime = inner.runtime.take();
+                drop(inner); // what is decoded is the user's
+                Poll::Ready(Self::decode(&bytes, runtime))
+            }
             State::Over => Poll::Ready(Err(Fault::maybe_executed_with(Cause::Cancelled).into())),
             waiting => {
                 inner.state = waiting;
@@ -152,5 +177,62 @@ impl<M: Method> CallCell<M> {
         // Arguments and outcomes are the user's: they are dropped outside the lock.
         drop((args, state));
         begun
+    }
+
+    fn decode(bytes: &[u8], runtime: Option<Arc<dyn Runtime>>) -> Outcome<M> {
+        let decode = || codec::decode_wire::<Result<M::Ok, M::Err>>(bytes);
+        let decoded = match &runtime {
+            Some(runtime) => reference::decoding(runtime, decode),
+            None => decode(),
+        };
+        match decoded {
+            Ok(reply) => reply.map_err(CallError::App),
+            Err(fault) => Err(fault.after_start().in_method(M::NAME).into()),
+        }
+    }
+}
+
+impl<M: Method> Reply for CallCell<M> {
+    fn leave(&self) -> bool {
+        let mut inner = self.0.lock();
+        if matches!(inner.state, State::Queued) {
+            inner.state = State::Running;
+        }
+        matches!(inner.state, State::Running)
+    }
+
+    fn come_back(&self) {
+        let mut inner = self.0.lock();
+        if matches!(inner.state, State::Running) {
+            inner.state = State::Queued;
+        }
+    }
+
+    fn reply(&self, answer: Result<Bytes, Fault>) {
+        self.end(match answer {
+            Ok(bytes) => State::Encoded(bytes),
+            Err(fault) => State::Done(Err(fault.into())),
+        });
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.is_over()
+    }
+}
+
+/// A call under way; dropping it gives it up.
+pub struct Waiting<M: Method>(pub Arc<CallCell<M>>);
+
+impl<M: Method> Future for Waiting<M> {
+    type Output = Outcome<M>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        self.0.poll(cx)
+    }
+}
+
+impl<M: Method> Drop for Waiting<M> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }

@@ -140,6 +140,9 @@ pub enum Cause {
     Aborted,
     /// The reference is not bound to a silo or client.
     Unbound,
+    /// Between silos only: the activation has left, the call is to be routed anew.
+    #[doc(hidden)]
+    Moved,
 }
 
 /// A failure of the runtime's, not of the method's own. Cheap to clone: ten thousand queued callers share one. Travels in
@@ -251,6 +254,7 @@ impl fmt::Display for Fault {
                 write!(f, "an awaited call from a turn with uncommitted changes; commit() the state first")?;
             }
             Cause::Aborted => write!(f, "the turn aborted; its changes were dropped")?,
+            Cause::Moved => write!(f, "the activation has left this silo")?,
             Cause::Unbound => write!(
                 f,
                 "the reference is bound to no silo; make it with silo.grain(), or ctx.grain() of a hosted grain"

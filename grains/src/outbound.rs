@@ -1,8 +1,6 @@
 //! Calls that do not leave at once: past outgoing filters, or held in their caller's gate; and one-way calls.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -10,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 use crate::call::{deadline_after, earlier_turns_are_durable, unknown};
-use crate::cell::CallCell;
+use crate::cell::Waiting;
 use crate::filter::{Target, TypedCall};
 use crate::port::{Binding, BoxFuture, CallOptions, Outgoing, Runtime, Start};
 use crate::reference::id_of;
@@ -64,15 +62,13 @@ impl<M: Method> Outbound<M> {
     }
 
     fn start(self) -> Begun<M> {
-        let Some(method) = self.binding.method::<M>() else {
-            return Begun::Over(Err(unknown::<M>(&self.binding, &self.key).into()));
-        };
         if !self.departure.leave() {
             return Begun::Over(Err(Fault::not_executed(Cause::Cancelled).in_method(M::NAME).into()));
         }
-        match method.start(&self.key, self.arguments, &self.options) {
+        match self.binding.start(&self.key, self.arguments, &self.options) {
             Start::Ready(outcome) => Begun::Over(outcome),
             Start::Wait(cell) => Begun::Under(Waiting(cell)),
+            Start::Elsewhere(_) => Begun::Over(Err(unknown::<M>(&self.binding, &self.key).into())),
         }
     }
 
@@ -155,23 +151,6 @@ impl<M: Method> Target<M> for Direct<'_, M> {
     }
 }
 
-/// A call under way; dropping it gives it up.
-struct Waiting<M: Method>(Arc<CallCell<M>>);
-
-impl<M: Method> Future for Waiting<M> {
-    type Output = Outcome<M>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
-        self.0.poll(cx)
-    }
-}
-
-impl<M: Method> Drop for Waiting<M> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
 /// A one-way call.
 pub(crate) struct OneWay<M: Method> {
     binding: Arc<Binding>,
@@ -188,9 +167,8 @@ impl<M: Method> OneWay<M> {
     /// Posts it. Its filters are polled here, so that sends keep their order; only what a filter awaits for is waited for
     /// elsewhere.
     pub(crate) fn post(self) -> Result<(), Fault> {
-        let Some(method) = self.binding.method::<M>() else { return Err(unknown::<M>(&self.binding, &self.key)) };
         if self.binding.outgoing.is_empty() {
-            return method.post(&self.key, self.arguments, &self.options);
+            return self.binding.post(&self.key, self.arguments, &self.options);
         }
         let (runtime, id) = (self.binding.runtime.clone(), id_of::<M>(&self.key));
         let panicked = |id: &GrainId| {
@@ -258,10 +236,7 @@ impl<M: Method> Target<M> for Posting<'_, M> {
     const IS_TURN: bool = false;
 
     fn call(&mut self, arguments: M) -> BoxFuture<'_, Outcome<M>> {
-        let posted = match self.binding.method::<M>() {
-            Some(method) => method.post(self.key, arguments, self.options),
-            None => Err(unknown::<M>(self.binding, self.key)),
-        };
+        let posted = self.binding.post(self.key, arguments, self.options);
         self.accepted.store(posted.is_ok(), Ordering::Relaxed);
         let outcome = posted.and(Err(Fault::maybe_executed_with(Cause::Cancelled)));
         Box::pin(std::future::ready(outcome.map_err(Into::into)))

@@ -1,17 +1,21 @@
 //! What the programming model needs of a runtime, as traits: the silo implements them, and tests may.
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::call::{deadline_after, unknown};
 use crate::cell::CallCell;
 use crate::filter::CallFilter;
-use crate::turn::ChainNode;
-use crate::{ActivationId, Cause, Fault, GrainId, KeyOf, Method, Outcome, RequestContext};
+use crate::reference::id_of;
+use crate::turn::{self, ChainNode};
+use crate::{ActivationId, Cause, Fault, GrainId, GrainKey, Interface, KeyOf, Method, Outcome, RequestContext, codec};
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,6 +35,8 @@ pub struct CallOptions {
     pub inline: bool,
     /// The turn that awaits it, when that is not the one now being polled.
     pub caller: Option<Arc<ChainNode>>,
+    /// Was it routed here, from another silo or by this one's router? It goes no further.
+    pub routed: bool,
 }
 
 /// How a call began.
@@ -39,6 +45,16 @@ pub enum Start<M: Method> {
     Ready(Outcome<M>),
     /// Its outcome arrives in the cell.
     Wait(Arc<CallCell<M>>),
+    /// The grain is not active in this process.
+    Elsewhere(M),
+}
+
+/// A one-way call that was not accepted.
+pub enum Unposted<M> {
+    /// And why.
+    Refused(Fault),
+    /// The grain is not active in this process.
+    Elsewhere(M),
 }
 
 /// One method of a grain type hosted here.
@@ -46,7 +62,48 @@ pub trait LocalCall<M: Method>: Send + Sync + 'static {
     /// Starts an awaited call.
     fn start(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Start<M>;
     /// Accepts a one-way call; its body runs later.
-    fn post(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Result<(), Fault>;
+    fn post(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Result<(), Unposted<M>>;
+}
+
+/// A call of a grain that is not active in this process, encoded.
+pub struct RemoteCall {
+    /// The grain.
+    pub grain: GrainId,
+    /// The interface's wire name.
+    pub interface: Cow<'static, str>,
+    /// The method's wire id.
+    pub method: u32,
+    /// Its name, for messages.
+    pub name: Cow<'static, str>,
+    /// Its argument struct, encoded.
+    pub arguments: Bytes,
+    /// When it ends unanswered.
+    pub deadline: Instant,
+    /// Values that travel with it.
+    pub request: RequestContext,
+    /// The turn that awaits it.
+    pub caller: Option<Arc<ChainNode>>,
+    /// Where its outcome goes; none: it is one-way.
+    pub reply: Option<Arc<dyn Reply>>,
+}
+
+/// Where the outcome of a call goes that was made elsewhere.
+pub trait Reply: Send + Sync {
+    /// It leaves now, and may run; `false` when nobody waits for it any more, and it must not.
+    fn leave(&self) -> bool;
+    /// It has come back without having run, and waits to leave again.
+    fn come_back(&self);
+    /// The encoded `Result` of the method, or why there is none. The first one counts.
+    fn reply(&self, answer: Result<Bytes, Fault>);
+    /// Does somebody still wait?
+    fn is_wanted(&self) -> bool;
+}
+
+/// Reaches the grains that are not active in this process.
+pub trait Remote: Send + Sync + 'static {
+    /// Takes the call on; calls of one grain leave in the order they are taken on. Its outcome goes to its
+    /// [`reply`](RemoteCall::reply), also when it cannot leave.
+    fn send(&self, call: RemoteCall);
 }
 
 /// How the methods of one interface are reached: made once per silo and interface, shared by every reference.
@@ -57,12 +114,79 @@ pub struct Binding {
     pub methods: Option<Vec<Box<dyn Any + Send + Sync>>>,
     /// Filters that every outgoing call passes.
     pub outgoing: Vec<Arc<dyn CallFilter>>,
+    /// The way to other processes. `None`: there are none.
+    pub remote: Option<Arc<dyn Remote>>,
 }
 
 impl Binding {
     pub(crate) fn method<M: Method>(&self) -> Option<&dyn LocalCall<M>> {
         let entry = self.methods.as_ref()?.get(M::INDEX)?;
-        entry.downcast_ref::<Box<dyn LocalCall<M>>>().map(|call| &**call)
+        entry.downcast_ref::<Arc<dyn LocalCall<M>>>().map(|call| &**call)
+    }
+
+    /// Begins an awaited call, wherever the grain is.
+    pub(crate) fn start<M: Method>(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Start<M> {
+        let Some(method) = self.method::<M>() else { return self.start_elsewhere(key, args, options) };
+        match method.start(key, args, options) {
+            Start::Elsewhere(args) => self.start_elsewhere(key, args, options),
+            started => started,
+        }
+    }
+
+    #[cold]
+    fn start_elsewhere<M: Method>(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Start<M> {
+        let caller = options.caller.clone().or_else(|| if options.awaited { turn::current_node() } else { None });
+        let deadline = options.deadline.unwrap_or_else(|| deadline_after(self.runtime.default_timeout()));
+        let cell = Arc::new(CallCell::<M>::departing(deadline, self.runtime.clone()));
+        match self.encoded(key, &args, options, deadline, caller, Some(cell.clone())) {
+            Ok((remote, call)) => {
+                remote.send(call);
+                Start::Wait(cell)
+            }
+            Err(fault) => Start::Ready(Err(fault.into())),
+        }
+    }
+
+    /// Sends a one-way call, wherever the grain is.
+    pub(crate) fn post<M: Method>(&self, key: &KeyOf<M>, args: M, options: &CallOptions) -> Result<(), Fault> {
+        let args = match self.method::<M>() {
+            None => args,
+            Some(method) => match method.post(key, args, options) {
+                Ok(()) => return Ok(()),
+                Err(Unposted::Refused(fault)) => return Err(fault),
+                Err(Unposted::Elsewhere(args)) => args,
+            },
+        };
+        let deadline = options.deadline.unwrap_or_else(|| deadline_after(self.runtime.default_timeout()));
+        let (remote, call) = self.encoded(key, &args, options, deadline, None, None)?;
+        remote.send(call);
+        Ok(())
+    }
+
+    fn encoded<M: Method>(
+        &self,
+        key: &KeyOf<M>,
+        args: &M,
+        options: &CallOptions,
+        deadline: Instant,
+        caller: Option<Arc<ChainNode>>,
+        reply: Option<Arc<CallCell<M>>>,
+    ) -> Result<(&Arc<dyn Remote>, RemoteCall), Fault> {
+        let remote = self.remote.as_ref().ok_or_else(|| unknown::<M>(self, key))?;
+        let named = |fault: Fault| fault.of(&id_of::<M>(key)).in_method(M::NAME);
+        key.validate().map_err(|error| named(error.into()))?;
+        let call = RemoteCall {
+            grain: id_of::<M>(key),
+            interface: M::Interface::NAME.into(),
+            method: M::WIRE_ID,
+            name: M::NAME.into(),
+            arguments: codec::encode_wire(args).map_err(named)?.into(),
+            deadline,
+            request: options.request.clone(),
+            caller,
+            reply: reply.map(|cell| cell as _),
+        };
+        Ok((remote, call))
     }
 }
 

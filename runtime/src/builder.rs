@@ -321,8 +321,12 @@ fn enter(core: &Arc<Core>, registered: Registered) -> Result<(), StartError> {
         for (id, method) in interface.wire {
             core.wire.write().insert((interface.name.to_owned(), id), method.into());
         }
-        let binding =
-            Binding { runtime: core.clone(), methods: Some(interface.local), outgoing: core.outgoing.clone() };
+        let binding = Binding {
+            runtime: core.clone(),
+            methods: Some(interface.local),
+            outgoing: core.outgoing.clone(),
+            remote: core.remote(),
+        };
         if core.bindings.write().insert(interface.name.to_owned(), Arc::new(binding)).is_some() {
             return Err(wrong(format!("interface {:?} is implemented by another type already", interface.name)));
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gristmill_cluster::Directory;
 use gristmill_grains::filter::CallFilter;
-use gristmill_grains::port::{Binding, CallOptions, Runtime};
+use gristmill_grains::port::{Binding, CallOptions, Remote, Runtime};
 use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef, StorageError};
 use tokio::runtime::Handle;
@@ -222,6 +222,17 @@ impl Core {
         Ok(Some(Fault::not_executed(Cause::SiloUnavailable { reason })))
     }
 
+    /// Does a cluster say where grains are?
+    #[inline]
+    pub(crate) fn is_clustered(&self) -> bool {
+        false
+    }
+
+    /// The way to the other silos.
+    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
+        None
+    }
+
     /// Records a `keep_running` grain, so that it is brought back after a restart.
     pub(crate) async fn keep(&self, options: &GrainOptions, grain: &GrainId) -> Result<(), Fault> {
         if !options.keep_running {
@@ -251,12 +262,14 @@ impl Runtime for Core {
         if let Some(binding) = self.bindings.read().get(interface) {
             return binding.clone();
         }
-        // Not hosted here: calls through it fail, naming the grain.
+        // Not hosted here: without a cluster, calls through it fail, naming the grain.
         let runtime: Arc<dyn Runtime> = match self.me.upgrade() {
             Some(me) => me,
             None => unreachable!("whoever asks holds the silo"),
         };
-        Arc::new(Binding { runtime, methods: None, outgoing: Vec::new() })
+        let remote = self.remote();
+        let outgoing = if remote.is_some() { self.outgoing.clone() } else { Vec::new() };
+        Arc::new(Binding { runtime, methods: None, outgoing, remote })
     }
 
     fn lost_send(&self, fault: Fault) {

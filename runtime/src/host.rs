@@ -123,7 +123,8 @@ impl<G: Grain> TypeHost<G> {
         &self.core.storages[self.slots[slot]]
     }
 
-    /// The activation of `key`; makes one if there is none. Of stateless workers, one that is not in `tried`.
+    /// The activation of `key`; makes one if there is none, unless the cluster says where. Of stateless workers, one that
+    /// is not in `tried`.
     #[inline]
     pub(crate) fn route(
         self: &Arc<Self>,
@@ -131,23 +132,26 @@ impl<G: Grain> TypeHost<G> {
         options: &CallOptions,
         inline: bool,
         tried: &[ActivationId],
-    ) -> Result<Arc<Activation<G>>, Fault> {
+    ) -> Result<Option<Arc<Activation<G>>>, Fault> {
         self.core.admits(options)?;
         if let Some(workers) = &self.workers {
             key.validate()?;
-            return Ok(workers.route(self, key, inline, tried));
+            return Ok(Some(workers.route(self, key, inline, tried)));
         }
         let hash = self.catalog.hash(key);
         if let Some(known) = routes::take(self, hash, key) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         if let Some(found) = self.catalog.get(hash, key)
             && found.failed_and_over().is_none()
         {
-            return Ok(found);
+            return Ok(Some(found));
+        }
+        if self.core.is_clustered() {
+            return Ok(None);
         }
         key.validate()?;
-        Ok(self.make(hash, key, inline))
+        Ok(Some(self.make(hash, key, inline)))
     }
 
     /// Has a grain one activation, which threads may remember?

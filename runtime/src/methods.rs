@@ -4,10 +4,12 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gristmill_grains::port::{LocalCall, Runtime};
+use bytes::Bytes;
+use gristmill_grains::cell::Waiting;
+use gristmill_grains::port::{CallOptions, LocalCall, Runtime, Start};
 use gristmill_grains::{
-    Access, Binder, BoxFuture, CallError, Exclusive, Fault, Grain, GrainId, GrainKey, GrainRef, GrainType, Interface,
-    Method, Shared, codec, reference,
+    Access, Binder, BoxFuture, CallError, Cause, Exclusive, Fault, Grain, GrainId, GrainKey, GrainRef, GrainType,
+    Interface, Method, Outcome, Shared, codec, reference,
 };
 
 use crate::activation::bodies::{ExclusiveCall, Filtered, Read, SharedCall, Write};
@@ -16,37 +18,80 @@ use crate::host::TypeHost;
 
 /// A method reached by its wire id: what a transport delivers to.
 pub(crate) trait WireCall: Send + Sync {
-    fn serve(
+    /// Calls it wherever the grain is.
+    fn invoke(
         &self,
         runtime: Arc<dyn Runtime>,
         key: &str,
         arguments: &[u8],
     ) -> BoxFuture<'static, Result<Vec<u8>, Fault>>;
+    /// Calls it in this silo, if the grain is active here. Calls are taken on in the order of these calls.
+    fn serve(&self, runtime: &Arc<dyn Runtime>, key: &str, arguments: &[u8], options: &CallOptions) -> Served;
 }
 
-struct WireMethod<M>(std::marker::PhantomData<fn(M)>);
+/// A call served here.
+pub(crate) enum Served {
+    Over(Result<Bytes, Fault>),
+    Under(BoxFuture<'static, Result<Bytes, Fault>>),
+}
+
+struct WireMethod<M: Method>(Arc<dyn LocalCall<M>>);
+
+impl<M: Method> WireMethod<M> {
+    fn decode(
+        runtime: &Arc<dyn Runtime>,
+        key: &str,
+        arguments: &[u8],
+    ) -> Result<(<M::Interface as Interface>::Key, M), Fault> {
+        let named = |fault: Fault| fault.of(&Self::id(key)).in_method(M::NAME);
+        let typed = <M::Interface as Interface>::Key::from_text(key).map_err(|error| named(error.into()))?;
+        let arguments = reference::decoding(runtime, || codec::decode_wire::<M>(arguments)).map_err(named)?;
+        Ok((typed, arguments))
+    }
+
+    fn id(key: &str) -> GrainId {
+        GrainId::new(GrainType::new(M::Interface::GRAIN), key)
+    }
+
+    fn encode(outcome: Outcome<M>, id: impl FnOnce() -> GrainId) -> Result<Vec<u8>, Fault> {
+        let answer: Result<M::Ok, M::Err> = match outcome {
+            Ok(value) => Ok(value),
+            Err(CallError::App(error)) => Err(error),
+            Err(CallError::Fault(fault)) => return Err(fault),
+        };
+        codec::encode_wire(&answer).map_err(|fault| fault.of(&id()).in_method(M::NAME).after_start())
+    }
+}
 
 impl<M: Method> WireCall for WireMethod<M> {
-    fn serve(
+    fn invoke(
         &self,
         runtime: Arc<dyn Runtime>,
         key: &str,
         arguments: &[u8],
     ) -> BoxFuture<'static, Result<Vec<u8>, Fault>> {
-        let id = GrainId::new(GrainType::new(M::Interface::GRAIN), key);
-        let key = <M::Interface as Interface>::Key::from_text(key).map_err(Fault::from);
-        let arguments = reference::decoding(&runtime, || codec::decode_wire::<M>(arguments));
+        let id = Self::id(key);
+        let decoded = Self::decode(&runtime, key, arguments);
         Box::pin(async move {
-            let named = |fault: Fault| fault.of(&id).in_method(M::NAME);
-            let (key, arguments) = (key.map_err(named)?, arguments.map_err(named)?);
+            let (key, arguments) = decoded?;
             let grain = GrainRef::<M::Interface>::bound(key, &*runtime);
-            let answer: Result<M::Ok, M::Err> = match grain.call(arguments).await {
-                Ok(value) => Ok(value),
-                Err(CallError::App(error)) => Err(error),
-                Err(CallError::Fault(fault)) => return Err(fault),
-            };
-            codec::encode_wire(&answer).map_err(|fault| named(fault).after_start())
+            Self::encode(grain.call(arguments).await, || id)
         })
+    }
+
+    fn serve(&self, runtime: &Arc<dyn Runtime>, key: &str, arguments: &[u8], options: &CallOptions) -> Served {
+        let (typed, arguments) = match Self::decode(runtime, key, arguments) {
+            Ok(decoded) => decoded,
+            Err(fault) => return Served::Over(Err(fault)),
+        };
+        match self.0.start(&typed, arguments, options) {
+            Start::Ready(outcome) => Served::Over(Self::encode(outcome, || Self::id(key)).map(Bytes::from)),
+            Start::Wait(cell) => {
+                let id = Self::id(key);
+                Served::Under(Box::pin(async move { Self::encode(Waiting(cell).await, || id).map(Bytes::from) }))
+            }
+            Start::Elsewhere(_) => Served::Over(Err(Fault::not_executed(Cause::Moved))),
+        }
     }
 }
 
@@ -72,10 +117,10 @@ impl<G: Grain> Methods<G> {
         methods
     }
 
-    fn method<M: Method>(&mut self, local: Box<dyn LocalCall<M>>) {
+    fn method<M: Method>(&mut self, local: Arc<dyn LocalCall<M>>) {
         let Some(interface) = self.interfaces.last_mut() else { return };
-        interface.local.push(Box::new(local));
-        let wire = Box::new(WireMethod::<M>(std::marker::PhantomData));
+        interface.local.push(Box::new(local.clone()));
+        let wire = Box::new(WireMethod::<M>(local));
         if interface.wire.insert(M::WIRE_ID, wire).is_some() {
             self.error = Some(format!("method {:?} of interface {:?} has another's wire id", M::NAME, interface.name));
         }
@@ -98,8 +143,8 @@ impl<G: Grain> Binder<G> for Methods<G> {
     {
         debug_assert_eq!(M::ACCESS, Access::Exclusive);
         self.method::<M>(match self.host.incoming.is_empty() {
-            true => Box::new(Endpoint::<G, ExclusiveCall<M>>::new(&self.host)),
-            false => Box::new(Endpoint::<G, Filtered<G, M, Write>>::new(&self.host)),
+            true => Arc::new(Endpoint::<G, ExclusiveCall<M>>::new(&self.host)),
+            false => Arc::new(Endpoint::<G, Filtered<G, M, Write>>::new(&self.host)),
         });
     }
 
@@ -109,8 +154,8 @@ impl<G: Grain> Binder<G> for Methods<G> {
     {
         debug_assert_eq!(M::ACCESS, Access::Shared);
         self.method::<M>(match self.host.incoming.is_empty() {
-            true => Box::new(Endpoint::<G, SharedCall<M>>::new(&self.host)),
-            false => Box::new(Endpoint::<G, Filtered<G, M, Read>>::new(&self.host)),
+            true => Arc::new(Endpoint::<G, SharedCall<M>>::new(&self.host)),
+            false => Arc::new(Endpoint::<G, Filtered<G, M, Read>>::new(&self.host)),
         });
     }
 }

@@ -69,7 +69,7 @@ impl Silo {
             let grain = GrainId::new(GrainType::from_wire(interface), key);
             return Err(Fault::not_executed(cause).of(&grain));
         };
-        method.serve(core.clone(), key, arguments).await
+        method.invoke(core.clone(), key, arguments).await
     }
 
     /// What happens in the silo, from now on. A receiver that lags behind loses the oldest of 1,024 events.

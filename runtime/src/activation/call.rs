@@ -5,15 +5,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use gristmill_grains::call::deadline_after;
 use gristmill_grains::cell::CallCell;
-use gristmill_grains::port::{CallOptions, LocalCall, Start};
+use gristmill_grains::port::{CallOptions, LocalCall, Remote, RemoteCall, Reply as _, Start, Unposted};
 use gristmill_grains::turn::{self, ChainNode, Extra, Frame};
-use gristmill_grains::{Access, CallError, Cause, ChainLink, Fault, Grain, KeyOf, Method, Outcome};
+use gristmill_grains::{Access, CallError, Cause, ChainLink, Fault, Grain, KeyOf, Method, Outcome, codec};
 use tokio::time::Instant;
 
 use super::Activation;
 use super::bodies::CallBody;
-use super::mailbox::{Admit, Admitted, Expire, Job};
+use super::mailbox::{Admit, Admitted, Expire, Job, NotQueued};
 use super::turn::{Outcome as Ended, Sink, TurnRun, held, next_turn_id, turn_span};
 use crate::graph::{Queued, WaitId};
 use crate::host::TypeHost;
@@ -47,13 +48,15 @@ where
                 break Fault::not_executed(Cause::Timeout).detailed("its deadline had passed before it was made");
             }
             let activation = match self.host.route(key, options, inline, &tried) {
-                Ok(activation) => activation,
+                Ok(Some(activation)) => activation,
+                Ok(None) => return Start::Elsewhere(arguments),
                 Err(fault) => break fault,
             };
             let id = activation.id;
             match activation.start::<M, B>(arguments, options, inline) {
                 Ok(start) => return start,
                 Err(NotStarted::Gone(again)) => arguments = again,
+                Err(NotStarted::Elsewhere(again)) => return Start::Elsewhere(again),
                 Err(NotStarted::Deadlock(again, fault)) => {
                     // Any of several workers would do: it is one only if all of them lead back.
                     tried.push(id);
@@ -69,12 +72,13 @@ where
         Start::Ready(Err(fault.of(&self.host.id_of(key)).in_method(M::NAME).into()))
     }
 
-    fn post(&self, key: &KeyOf<M>, arguments: M, options: &CallOptions) -> Result<(), Fault> {
+    fn post(&self, key: &KeyOf<M>, arguments: M, options: &CallOptions) -> Result<(), Unposted<M>> {
         let options = CallOptions { awaited: false, inline: false, ..options.clone() };
         match LocalCall::<M>::start(self, key, arguments, &options) {
             // Refused at once; a posted call cannot have ended otherwise.
-            Start::Ready(Err(CallError::Fault(fault))) => Err(fault),
+            Start::Ready(Err(CallError::Fault(fault))) => Err(Unposted::Refused(fault)),
             Start::Ready(_) | Start::Wait(_) => Ok(()),
+            Start::Elsewhere(arguments) => Err(Unposted::Elsewhere(arguments)),
         }
     }
 }
@@ -83,6 +87,8 @@ where
 enum NotStarted<M> {
     /// The activation has ended: look the grain up again.
     Gone(M),
+    /// Calls made before it are still on their way here: it goes behind them.
+    Elsewhere(M),
     /// Waiting here would never end.
     Deadlock(M, Fault),
     Refused(Fault),
@@ -180,9 +186,11 @@ impl<G: Grain> Activation<G> {
             let (cell, caller, options) = (cell.clone(), caller.clone(), options.clone());
             Box::new(CallJob::<M, B> { cell, caller, wait, options, body: PhantomData })
         };
-        let refused = |(_, fault): (_, Option<Fault>)| match (fault, cell.begin()) {
-            (None, Some(arguments)) => NotStarted::Gone(arguments),
-            (fault, _) => NotStarted::Refused(fault.unwrap_or_else(gone)),
+        let refused = |(_, why): (_, NotQueued)| match (why, cell.begin()) {
+            (NotQueued::Gone, Some(arguments)) => NotStarted::Gone(arguments),
+            (NotQueued::Elsewhere, Some(arguments)) => NotStarted::Elsewhere(arguments),
+            (NotQueued::Refused(fault), _) => NotStarted::Refused(fault),
+            (_, None) => NotStarted::Refused(gone()),
         };
         let Some(caller) = &caller else {
             self.enqueue(job(None)).map_err(refused)?;
@@ -342,6 +350,37 @@ where
 
     fn is_from_turn(&self) -> bool {
         self.options.from_turn
+    }
+
+    fn is_routed(&self) -> bool {
+        self.options.routed
+    }
+
+    fn forward(self: Box<Self>, remote: &dyn Remote, activation: &Activation<G>) {
+        let fail = |fault: Fault| {
+            self.cell.finish(Err(fault.of(&activation.grain_id()).in_method(M::NAME).into()));
+        };
+        let Some(arguments) = self.cell.begin() else { return };
+        if self.options.routed {
+            return fail(Fault::not_executed(Cause::Moved));
+        }
+        let arguments = match codec::encode_wire(&arguments) {
+            Ok(arguments) => arguments.into(),
+            Err(fault) => return fail(fault),
+        };
+        self.cell.come_back();
+        let timeout = activation.host.core.options.call_timeout;
+        remote.send(RemoteCall {
+            grain: activation.grain_id(),
+            interface: <M::Interface as gristmill_grains::Interface>::NAME.into(),
+            method: M::WIRE_ID,
+            name: M::NAME.into(),
+            arguments,
+            deadline: self.cell.deadline().unwrap_or_else(|| deadline_after(timeout)),
+            request: self.options.request.clone(),
+            caller: self.caller.clone(),
+            reply: Some(self.cell.clone() as _),
+        });
     }
 
     fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use gristmill_grains::port::Remote;
 use gristmill_grains::turn::{ChainNode, TurnId};
 use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
 use tokio::time::Instant;
@@ -53,6 +54,14 @@ pub(crate) trait Job<G: Grain>: Send {
     fn is_refusable(&self) -> bool {
         true
     }
+    /// Was it routed here? Another call goes behind those that are still on their way.
+    fn is_routed(&self) -> bool {
+        true
+    }
+    /// Sends it where the grain is now, if it [transfers](Self::transfers).
+    fn forward(self: Box<Self>, _: &dyn Remote, _: &Activation<G>) {
+        self.fail(Fault::not_executed(Cause::Moved));
+    }
     /// Does it go on to the next activation when this one ends?
     fn transfers(&self) -> bool {
         true
@@ -64,6 +73,15 @@ pub(crate) trait Expire: Send + Sync {
     /// Ends it if its deadline passed; says whether it is over. One without a deadline gets `now + default`.
     fn expire(&self, now: Instant, default: Duration, fault: &dyn Fn() -> Fault) -> bool;
     fn deadline(&self) -> Option<Instant>;
+}
+
+/// Why a job was not queued.
+pub(crate) enum NotQueued {
+    /// The activation has ended: look the grain up again.
+    Gone,
+    /// Calls made before it are still on their way here.
+    Elsewhere,
+    Refused(Fault),
 }
 
 /// The right to run one turn.
@@ -108,6 +126,8 @@ pub(crate) struct Inner<G: Grain> {
     pub(crate) writer: TurnId,
     /// `&self` turns that run.
     pub(crate) readers: u32,
+    /// Are calls made before on their way here, through the router?
+    pub(crate) behind_lane: bool,
     /// Does the sweeper look at it?
     pub(crate) watched: bool,
     /// Is a thread starting queued turns? Others do not pass it: a turn is started by its first poll.
@@ -171,6 +191,7 @@ impl<G: Grain> Inner<G> {
             phase: Phase::Activating,
             writer: 0,
             readers: 0,
+            behind_lane: false,
             watched: false,
             pumping: false,
             doing: "",
@@ -346,20 +367,21 @@ impl<G: Grain> Activation<G> {
         }
     }
 
-    /// Puts a job into the queue. `Err` gives it back: the activation is gone, look the grain up again; or, with a fault,
-    /// it is refused.
-    #[expect(clippy::type_complexity, reason = "the job goes back to whoever still has its arguments")]
-    pub(crate) fn enqueue(self: &Arc<Self>, job: Box<dyn Job<G>>) -> Result<(), (Box<dyn Job<G>>, Option<Fault>)> {
+    /// Puts a job into the queue. `Err` gives it back.
+    pub(crate) fn enqueue(self: &Arc<Self>, job: Box<dyn Job<G>>) -> Result<(), (Box<dyn Job<G>>, NotQueued)> {
         let mut inner = self.inner.lock();
         match inner.phase {
             Phase::Activating | Phase::Active | Phase::Closing => {}
-            Phase::Dead => return Err((job, None)),
+            Phase::Dead => return Err((job, NotQueued::Gone)),
             Phase::Failed => {
                 return Err(match self.failed(&mut inner) {
-                    Admit::Refuse(fault) => (job, Some(fault)),
-                    _ => (job, None),
+                    Admit::Refuse(fault) => (job, NotQueued::Refused(fault)),
+                    _ => (job, NotQueued::Gone),
                 });
             }
+        }
+        if inner.behind_lane && !job.is_routed() {
+            return Err((job, NotQueued::Elsewhere));
         }
         let limit = self.host.options.mailbox;
         let passes = job.access() == Access::Shared && inner.read_awaits(job.caller());
@@ -373,7 +395,7 @@ impl<G: Grain> Activation<G> {
             // They hold the user's values, and locks are held here.
             self.host.core.spawn_task(async move { drop(dead) });
             if slow.queue.len() >= limit {
-                return Err((job, Some(Fault::not_executed(Cause::Overloaded { limit }))));
+                return Err((job, NotQueued::Refused(Fault::not_executed(Cause::Overloaded { limit }))));
             }
         }
         slow.queue.insert(place.min(slow.queue.len()), job);

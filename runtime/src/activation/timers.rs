@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::Activation;
 use super::bodies::only;
 use super::commit::Nowhere;
-use super::mailbox::{Admitted, Expire, Job, Phase};
+use super::mailbox::{Admitted, Expire, Job, NotQueued, Phase};
 use super::turn::Body;
 use crate::core::Core;
 use crate::graph::WaitId;
@@ -171,7 +171,7 @@ impl<G: Grain> Driver<G> {
                 // A tick that is dropped unrun leaves an error here, and its activation is ending.
                 wait.await.unwrap_or(Ticked::Over)
             }
-            Err((_, Some(fault))) if matches!(fault.cause(), Cause::Overloaded { .. }) => Ticked::Skipped,
+            Err((_, NotQueued::Refused(fault))) if matches!(fault.cause(), Cause::Overloaded { .. }) => Ticked::Skipped,
             Err(_) => Ticked::Over,
         };
         if ticked == Ticked::Skipped

@@ -123,7 +123,7 @@ pub(crate) struct NoGrains;
 
 impl Runtime for NoGrains {
     fn binding(&self, _: &str) -> Arc<Binding> {
-        Arc::new(Binding { runtime: Arc::new(NoGrains), methods: None, outgoing: Vec::new() })
+        Arc::new(Binding { runtime: Arc::new(NoGrains), methods: None, outgoing: Vec::new(), remote: None })
     }
     fn lost_send(&self, _: Fault) {}
     fn spawn(&self, _: BoxFuture<'static, ()>) {}
