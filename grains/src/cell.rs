@@ -58,6 +58,15 @@ impl<M: Method> CallCell<M> {
         Self(Mutex::new(Inner { args: None, state, waker: None, node, deadline, runtime: None }))
     }
 
+    /// The call, whose arguments were taken, leaves the process instead of being run; its outcome comes encoded.
+    pub fn depart(&self, runtime: Arc<dyn Runtime>) {
+        let mut inner = self.0.lock();
+        inner.runtime = Some(runtime);
+        if matches!(inner.state, State::Running) {
+            inner.state = State::Queued;
+        }
+    }
+
     /// Takes the arguments to run the call; `None` once it was given up.
     pub fn begin(&self) -> Option<M> {
         let mut inner = self.0.lock();

@@ -1,7 +1,7 @@
 //! Describing a silo and starting it.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use gristmill_storage::MemoryStorage;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cluster::node::Node;
 use crate::committer::{Committer, LANES};
 use crate::core::Core;
 use crate::graph::WaitGraph;
@@ -81,6 +82,8 @@ pub struct SiloBuilder {
     incoming: Vec<Arc<dyn CallFilter>>,
     outgoing: Vec<Arc<dyn CallFilter>>,
     grains: Vec<Register>,
+    types: BTreeSet<String>,
+    pub(crate) node: Option<Arc<Node>>,
 }
 
 impl SiloBuilder {
@@ -138,12 +141,19 @@ impl SiloBuilder {
 
     /// Hosts a grain type with other options than its `#[grain(..)]` attribute says.
     pub fn grain_with<G: Grain>(mut self, configure: impl FnOnce(&mut GrainSetup) + Send + 'static) -> Self {
+        self.types.insert(G::grain_type().to_string());
         self.grains.push(Box::new(move |core, incoming| {
             let mut setup = GrainSetup { options: G::options(), incoming: incoming.to_vec() };
             configure(&mut setup);
             register::<G>(core, setup)
         }));
         self
+    }
+
+    /// The names of the grain types it hosts, the silo's own among them.
+    pub(crate) fn types(&self) -> BTreeSet<String> {
+        let own = [KeeperGrain::grain_type().to_string()];
+        self.types.iter().cloned().chain(own).collect()
     }
 
     /// Starts the silo on the tokio runtime this is called in.
@@ -182,6 +192,7 @@ impl SiloBuilder {
             handle,
             options: self.options,
             directory: Arc::new(LocalDirectory::new(floor)),
+            node: self.node,
             storages: committers.collect(),
             runs,
             services: RwLock::new(self.services),
@@ -208,6 +219,7 @@ impl SiloBuilder {
             enter(&core, grain(&core, &self.incoming)?)?;
         }
         unfinished.started();
+        core.node.iter().for_each(|node| node.attach(&core));
         for storage in &core.storages {
             tracing::info!(storage = storage.name, durability = %storage.storage().durability(), "storage");
         }
@@ -353,6 +365,20 @@ fn services(core: &Arc<Core>) -> Vec<Service> {
         async move { core.sweeper.run(&core.graph).await }
     }));
     let collected = core.clone();
+    if core.is_clustered() {
+        let routing = core.clone();
+        services.push(Service::new("router", move || {
+            let core = routing.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(crate::sweeper::PERIOD).await;
+                    if let Some(node) = &core.node {
+                        node.router().sweep(Instant::now());
+                    }
+                }
+            }
+        }));
+    }
     services.push(Service::new("collector", move || {
         let core = collected.clone();
         async move { collector::run(&core).await }

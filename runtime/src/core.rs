@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use gristmill_cluster::Directory;
+use gristmill_cluster::{Answer, Directory, Location};
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{Binding, CallOptions, Remote, Runtime};
 use gristmill_grains::sync::{Mutex, RwLock};
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
+use crate::cluster::node::Node;
 use crate::committer::Committer;
 use crate::events::SiloEvent;
 use crate::graph::WaitGraph;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) handle: Handle,
     pub(crate) options: SiloOptions,
     pub(crate) directory: Arc<dyn Directory>,
+    /// This silo among others, if there are any.
+    pub(crate) node: Option<Arc<Node>>,
     pub(crate) storages: Vec<Arc<Committer>>,
     /// By storage: the run this silo began in it.
     pub(crate) runs: Vec<u64>,
@@ -164,6 +167,7 @@ impl Core {
         let services = std::mem::take(&mut *self.services.write());
         drop((hosts, bindings, wire, services));
         self.storages.iter().for_each(|storage| storage.clear());
+        self.node.iter().for_each(|node| node.router().clear());
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -175,6 +179,9 @@ impl Core {
     pub(crate) fn admits(&self, options: &CallOptions) -> Result<(), Fault> {
         match self.state.load(Ordering::Relaxed) {
             RUNNING => Ok(()),
+            // What this silo does not serve any more goes to the others.
+            STOPPING if self.is_clustered() => Ok(()),
+            STOPPED if options.routed => Err(Fault::not_executed(Cause::Moved)),
             state => Self::admits_when(state, options),
         }
     }
@@ -207,6 +214,9 @@ impl Core {
 
     /// Does a later silo run on this storage? Then this one serves no more, and must not take grains back from it.
     pub(crate) async fn superseded(&self, storage: usize) -> Result<Option<Fault>, StorageError> {
+        if self.is_clustered() {
+            return Ok(None); // silos share it; the fence says who may write
+        }
         let committer = &self.storages[storage];
         if committer.answered(committer.storage().run()).await? <= self.runs[storage] {
             return Ok(None);
@@ -225,12 +235,46 @@ impl Core {
     /// Does a cluster say where grains are?
     #[inline]
     pub(crate) fn is_clustered(&self) -> bool {
-        false
+        self.node.is_some()
     }
 
     /// The way to the other silos.
     pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
-        None
+        self.node.clone().map(|node| node as _)
+    }
+
+    fn host_of(&self, grain: &GrainId) -> Option<Arc<dyn AnyHost>> {
+        self.hosts.read().iter().find(|host| host.grain_type() == grain.grain_type()).cloned()
+    }
+
+    /// Activates the grain here, unless it is; tells who owns it then. `None`: not in this silo.
+    pub(crate) fn adopt(&self, grain: &GrainId, expect: Option<Location>) -> Option<BoxFuture<'static, Answer>> {
+        if self.is_stopping() {
+            return None;
+        }
+        Some(self.host_of(grain)?.adopt(grain.key(), expect))
+    }
+
+    /// The grain's activation here lets everybody in from now on.
+    pub(crate) fn open(&self, grain: &GrainId) {
+        self.host_of(grain).inspect(|host| host.open(grain.key()));
+    }
+
+    /// Is the grain active here, and lets everybody in?
+    pub(crate) fn is_open(&self, grain: &GrainId) -> bool {
+        self.host_of(grain).is_some_and(|host| host.is_open(grain.key()))
+    }
+
+    /// A method, by its wire names.
+    pub(crate) fn wire_method(&self, interface: &str, method: u32) -> Result<Arc<dyn WireCall>, Cause> {
+        if let Some(method) = self.wire.read().get(&(interface.to_owned(), method)) {
+            return Ok(method.clone());
+        }
+        match self.bindings.read().contains_key(interface) {
+            true => Err(Cause::UnknownMethod { id: method }),
+            false if self.is_stopped() => Err(Cause::Moved),
+            false => Err(Cause::UnknownGrain),
+        }
     }
 
     /// Records a `keep_running` grain, so that it is brought back after a restart.

@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use gristmill_cluster::{Answer, Location};
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{CallOptions, Runtime};
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
-use gristmill_grains::{ActivationId, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType};
+use gristmill_grains::{
+    ActivationId, BoxFuture, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType,
+};
 
-use crate::activation::{Activation, Stored};
+use crate::activation::{Activation, Claiming, Stored};
 use crate::catalog::Catalog;
 use crate::committer::Committer;
 use crate::core::Core;
@@ -151,7 +154,7 @@ impl<G: Grain> TypeHost<G> {
             return Ok(None);
         }
         key.validate()?;
-        Ok(Some(self.make(hash, key, inline)))
+        Ok(Some(self.make(hash, key, None, inline)))
     }
 
     /// Has a grain one activation, which threads may remember?
@@ -164,7 +167,7 @@ impl<G: Grain> TypeHost<G> {
         self.workers.as_ref().is_some_and(|workers| workers.has_other(key, tried))
     }
 
-    fn make(self: &Arc<Self>, hash: u64, key: &G::Key, here: bool) -> Arc<Activation<G>> {
+    fn make(self: &Arc<Self>, hash: u64, key: &G::Key, claiming: Option<Claiming>, here: bool) -> Arc<Activation<G>> {
         let made = self.catalog.get_or_make(hash, key, |existing| {
             let failures = match existing.map(|existing| existing.failed_and_over()) {
                 None => 0,
@@ -173,6 +176,7 @@ impl<G: Grain> TypeHost<G> {
             };
             let made = Activation::new(self, key.clone(), hash);
             made.succeed(failures, existing.is_some_and(|existing| existing.is_kept()));
+            claiming.into_iter().for_each(|claiming| made.claim_as(claiming));
             Some(made)
         });
         let Some((activation, new)) = made else { unreachable!("a missing activation is always made") };
@@ -185,7 +189,7 @@ impl<G: Grain> TypeHost<G> {
     /// Brings a grain back without a call.
     pub(crate) fn reactivate(self: &Arc<Self>, key: &G::Key) {
         if !self.core.is_stopping() {
-            self.make(self.catalog.hash(key), key, false).keep();
+            self.make(self.catalog.hash(key), key, None, false).keep();
         }
     }
 
@@ -231,6 +235,12 @@ pub(crate) trait AnyHost: Send + Sync {
     fn reactivate(self: Arc<Self>, key: &str) -> Result<(), Fault>;
     /// Is the grain in memory?
     fn is_active(&self, key: &str) -> bool;
+    /// Activates the grain, unless it is active; tells who owns it then.
+    fn adopt(self: Arc<Self>, key: &str, expect: Option<Location>) -> BoxFuture<'static, Answer>;
+    /// The grain's activation lets everybody in from now on.
+    fn open(&self, key: &str);
+    /// Does it?
+    fn is_open(&self, key: &str) -> bool;
 }
 
 impl<G: Grain> AnyHost for TypeHost<G> {
@@ -313,5 +323,28 @@ impl<G: Grain> AnyHost for TypeHost<G> {
     fn is_active(&self, key: &str) -> bool {
         let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
         found.is_some_and(|activation| !activation.has_failed())
+    }
+
+    fn adopt(self: Arc<Self>, key: &str, expect: Option<Location>) -> BoxFuture<'static, Answer> {
+        let key = match G::Key::from_text(key).and_then(|key| key.validate().map(|()| key)) {
+            Ok(key) => key,
+            Err(error) => return Box::pin(std::future::ready(Answer::Failed(error.into()))),
+        };
+        if self.workers.is_some() {
+            // Every silo has its own.
+            return Box::pin(std::future::ready(Answer::No));
+        }
+        let activation = self.make(self.catalog.hash(&key), &key, Some(Claiming::behind_lane(expect)), false);
+        Box::pin(async move { activation.claimed().await })
+    }
+
+    fn open(&self, key: &str) {
+        let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
+        found.inspect(|activation| activation.let_all_in());
+    }
+
+    fn is_open(&self, key: &str) -> bool {
+        let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
+        found.is_some_and(|activation| activation.lets_all_in())
     }
 }

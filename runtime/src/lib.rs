@@ -5,6 +5,7 @@
 //! - [`grains`]: the programming model (keys, interfaces, references, state); [`prelude`] has what most programs name.
 //! - [`storage`]: the stores that keep grains' state.
 //! - [`Metrics`], [`SiloEvent`]: what a silo tells about itself.
+//! - [`testing`]: several silos in one process.
 //! - Inside: `host` and `catalog` (grain types and their activations), `activation` (mailbox, turns, commits,
 //!   lifecycle), `committer` (group commit), `graph` (deadlocks), `sweeper` (deadlines), `collector` (idleness, memory),
 //!   `keeper` (`keep_running`), `services` (the supervision tree).
@@ -12,6 +13,7 @@
 mod activation;
 mod builder;
 mod catalog;
+mod cluster;
 mod collector;
 mod committer;
 mod core;
@@ -28,6 +30,7 @@ mod routes;
 mod services;
 mod silo;
 mod sweeper;
+pub mod testing;
 mod workers;
 
 pub use builder::{GrainSetup, SiloBuilder, StartError};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gristmill_grains::cell::Waiting;
-use gristmill_grains::port::{CallOptions, LocalCall, Runtime, Start};
+use gristmill_grains::port::{CallOptions, LocalCall, Runtime, Start, Unposted};
 use gristmill_grains::{
     Access, Binder, BoxFuture, CallError, Cause, Exclusive, Fault, Grain, GrainId, GrainKey, GrainRef, GrainType,
     Interface, Method, Outcome, Shared, codec, reference,
@@ -27,6 +27,9 @@ pub(crate) trait WireCall: Send + Sync {
     ) -> BoxFuture<'static, Result<Vec<u8>, Fault>>;
     /// Calls it in this silo, if the grain is active here. Calls are taken on in the order of these calls.
     fn serve(&self, runtime: &Arc<dyn Runtime>, key: &str, arguments: &[u8], options: &CallOptions) -> Served;
+    /// [`serve`](Self::serve) for a one-way call.
+    fn post(&self, runtime: &Arc<dyn Runtime>, key: &str, arguments: &[u8], options: &CallOptions)
+    -> Result<(), Fault>;
 }
 
 /// A call served here.
@@ -92,6 +95,20 @@ impl<M: Method> WireCall for WireMethod<M> {
             }
             Start::Elsewhere(_) => Served::Over(Err(Fault::not_executed(Cause::Moved))),
         }
+    }
+
+    fn post(
+        &self,
+        runtime: &Arc<dyn Runtime>,
+        key: &str,
+        arguments: &[u8],
+        options: &CallOptions,
+    ) -> Result<(), Fault> {
+        let (typed, arguments) = Self::decode(runtime, key, arguments)?;
+        self.0.post(&typed, arguments, options).map_err(|unposted| match unposted {
+            Unposted::Refused(fault) => fault,
+            Unposted::Elsewhere(_) => Fault::not_executed(Cause::Moved),
+        })
     }
 }
 

@@ -62,13 +62,9 @@ impl Silo {
     /// whatever the call fails with.
     pub async fn invoke(&self, interface: &str, key: &str, method: u32, arguments: &[u8]) -> Result<Vec<u8>, Fault> {
         let core = &self.0.core;
-        let found = core.wire.read().get(&(interface.to_owned(), method)).cloned();
-        let Some(method) = found else {
-            let known = core.bindings.read().contains_key(interface);
-            let cause = if known { Cause::UnknownMethod { id: method } } else { Cause::UnknownGrain };
-            let grain = GrainId::new(GrainType::from_wire(interface), key);
-            return Err(Fault::not_executed(cause).of(&grain));
-        };
+        let grain = || GrainId::new(GrainType::from_wire(interface), key);
+        let method = core.wire_method(interface, method);
+        let method = method.map_err(|cause| Fault::not_executed(cause).of(&grain()))?;
         method.invoke(core.clone(), key, arguments).await
     }
 
@@ -142,6 +138,9 @@ impl Silo {
             core.hosts().iter().for_each(|host| host.close_all(DeactivationReason::SiloStopping));
             // Also looks again by itself: a turn may activate another grain.
             let _ = tokio::time::timeout(Duration::from_millis(50), ended).await;
+        }
+        if let Some(node) = &core.node {
+            node.say_goodbye(deadline).await;
         }
         let dropped = live();
         if dropped > 0 {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gristmill_cluster::DirectoryError;
+use gristmill_cluster::{Answer, DirectoryError};
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::state::{Loader, StoredRecords};
 use gristmill_grains::storage::{Fence, Opened};
@@ -64,9 +64,17 @@ impl<G: Grain> Activation<G> {
         let failed = |reason: String| Fault::not_executed(Cause::ActivationFailed { reason }).of(&id);
         let unavailable = |error: DirectoryError| failed(error.to_string());
         let directory = &self.host.core.directory;
+        let node = self.host.core.node.as_ref().filter(|_| self.host.has_routes());
+        let claimed = match node {
+            Some(_) => Some(self.claim().await?),
+            None => None,
+        };
         let mut records = Vec::new();
         if !self.host.slots.is_empty() {
-            let mut epoch = directory.claim(&id, self.id).await.map_err(unavailable)?;
+            let mut epoch = match claimed {
+                Some(epoch) => epoch,
+                None => self.claim_local(directory).await.map_err(unavailable)?,
+            };
             let mut gate = Gate::default();
             for (slot, &storage) in self.host.slots.iter().enumerate() {
                 let opened = loop {
@@ -76,6 +84,7 @@ impl<G: Grain> Activation<G> {
                         Err(seen) => {
                             // The storage remembers later owners than the directory does.
                             match self.host.core.superseded(storage).await {
+                                _ if node.is_some() => {}
                                 Ok(None) => {}
                                 Ok(Some(fault)) => return Err(fault.of(&id)),
                                 Err(_) => {
@@ -83,7 +92,15 @@ impl<G: Grain> Activation<G> {
                                     continue;
                                 }
                             }
-                            epoch = directory.raise(&id, self.id, seen.epoch).await.map_err(unavailable)?;
+                            let raised = match node {
+                                Some(node) => node.raise(&id, self.id, seen.epoch).await,
+                                None => directory.raise(&id, self.id, seen.epoch).await,
+                            };
+                            epoch = match raised.map_err(unavailable)? {
+                                Ok(location) => location.epoch,
+                                Err(_) => return Err(Fault::not_executed(Cause::Moved)),
+                            };
+                            self.raised(epoch);
                         }
                     }
                 };
@@ -152,6 +169,7 @@ impl<G: Grain> Activation<G> {
                 discard(grain);
                 return self.fail_activation(failed("on_activate aborted".to_owned()));
             }
+            Ok(Err(fault)) if matches!(fault.cause(), Cause::Moved) => return self.give_way(),
             Ok(Err(fault)) => return self.fail_activation(fault),
             Err(panic) => return self.fail_activation(failed(format!("panicked: {panic}"))),
         };
@@ -219,6 +237,7 @@ impl<G: Grain> Activation<G> {
         self.mute.store(true, Ordering::Release);
         drop(inner);
         drop((timers, gate));
+        self.answer_claims(&Answer::Failed(fault.clone()));
         self.host.metrics.failed.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%fault, waiting = queue.len(), ?back_off, "activation failed");
         queue.into_iter().for_each(|job| job.fail(fault.clone()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::cell::CallCell;
-use gristmill_grains::port::{CallOptions, LocalCall, Remote, RemoteCall, Reply as _, Start, Unposted};
+use gristmill_grains::port::{CallOptions, LocalCall, RemoteCall, Start, Unposted};
 use gristmill_grains::turn::{self, ChainNode, Extra, Frame};
 use gristmill_grains::{Access, CallError, Cause, ChainLink, Fault, Grain, KeyOf, Method, Outcome, codec};
 use tokio::time::Instant;
@@ -356,21 +356,25 @@ where
         self.options.routed
     }
 
-    fn forward(self: Box<Self>, remote: &dyn Remote, activation: &Activation<G>) {
-        let fail = |fault: Fault| {
-            self.cell.finish(Err(fault.of(&activation.grain_id()).in_method(M::NAME).into()));
-        };
-        let Some(arguments) = self.cell.begin() else { return };
-        if self.options.routed {
-            return fail(Fault::not_executed(Cause::Moved));
+    fn forward(self: Box<Self>, activation: &Activation<G>) -> Option<RemoteCall> {
+        if let Some(wait) = self.wait {
+            activation.host.core.graph.remove(wait);
         }
-        let arguments = match codec::encode_wire(&arguments) {
-            Ok(arguments) => arguments.into(),
-            Err(fault) => return fail(fault),
+        let arguments = self.cell.begin()?;
+        let encoded = match self.options.routed {
+            true => Err(Fault::not_executed(Cause::Moved)),
+            false => codec::encode_wire(&arguments),
         };
-        self.cell.come_back();
+        let arguments = match encoded {
+            Ok(arguments) => arguments.into(),
+            Err(fault) => {
+                self.cell.finish(Err(fault.of(&activation.grain_id()).in_method(M::NAME).into()));
+                return None;
+            }
+        };
+        self.cell.depart(activation.host.runtime.clone());
         let timeout = activation.host.core.options.call_timeout;
-        remote.send(RemoteCall {
+        Some(RemoteCall {
             grain: activation.grain_id(),
             interface: <M::Interface as gristmill_grains::Interface>::NAME.into(),
             method: M::WIRE_ID,
@@ -379,8 +383,8 @@ where
             deadline: self.cell.deadline().unwrap_or_else(|| deadline_after(timeout)),
             request: self.options.request.clone(),
             caller: self.caller.clone(),
-            reply: Some(self.cell.clone() as _),
-        });
+            reply: self.options.awaited.then(|| self.cell.clone() as _),
+        })
     }
 
     fn run(mut self: Box<Self>, activation: &Arc<Activation<G>>, admitted: Admitted<G>) {

@@ -36,9 +36,10 @@ fn stopping_fault() -> Fault {
 impl<G: Grain> Activation<G> {
     /// Asks for an orderly end: after the running turns, before the queued ones.
     pub(crate) fn request_close(self: &Arc<Self>, reason: DeactivationReason) {
-        let stopping = reason == DeactivationReason::SiloStopping;
+        // In a cluster, what waits goes to the others.
+        let stopping = reason == DeactivationReason::SiloStopping && !self.host.core.is_clustered();
         let mut inner = self.inner.lock();
-        if inner.phase == Phase::Failed && stopping {
+        if inner.phase == Phase::Failed && reason == DeactivationReason::SiloStopping {
             drop(inner);
             return self.leave_catalog();
         }
@@ -207,9 +208,12 @@ impl<G: Grain> Activation<G> {
     }
 
     pub(super) async fn release_claim(&self) {
-        if !self.host.slots.is_empty()
-            && let Err(error) = self.host.core.directory.release(&self.grain_id(), self.id).await
-        {
+        let released = match &self.host.core.node {
+            Some(node) if self.inner.lock().epoch != 0 => node.release(&self.grain_id(), self.id).await,
+            None if !self.host.slots.is_empty() => self.host.core.directory.release(&self.grain_id(), self.id).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = released {
             tracing::warn!(grain = %self.grain_id(), %error, "the directory row was not released; its next owner replaces it");
         }
     }
@@ -217,6 +221,9 @@ impl<G: Grain> Activation<G> {
     /// Out of the catalog; what waits goes on at a successor.
     pub(super) fn leave_catalog(self: &Arc<Self>) {
         let host = &self.host;
+        if host.core.is_clustered() && host.core.is_stopping() && host.has_routes() {
+            return self.give_way();
+        }
         let (mut waits, mut ended, mut watch, mut warm) = (Vec::new(), VecDeque::new(), false, None);
         let lost = self.mute.load(Ordering::Acquire);
         // Before the other locks, and until the calls that wait are known to wait at the successor.

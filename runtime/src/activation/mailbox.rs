@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use gristmill_grains::port::Remote;
+use gristmill_grains::port::RemoteCall;
 use gristmill_grains::turn::{ChainNode, TurnId};
 use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
 use tokio::time::Instant;
 
 use super::Activation;
+use super::claim::Claiming;
 use super::gate::Gate;
 use super::timers::Timers;
 use super::warm::Warm;
@@ -58,9 +59,10 @@ pub(crate) trait Job<G: Grain>: Send {
     fn is_routed(&self) -> bool {
         true
     }
-    /// Sends it where the grain is now, if it [transfers](Self::transfers).
-    fn forward(self: Box<Self>, _: &dyn Remote, _: &Activation<G>) {
+    /// The call that takes its place where the grain is next. A call that came from elsewhere is sent back instead.
+    fn forward(self: Box<Self>, _: &Activation<G>) -> Option<RemoteCall> {
         self.fail(Fault::not_executed(Cause::Moved));
+        None
     }
     /// Does it go on to the next activation when this one ends?
     fn transfers(&self) -> bool {
@@ -128,6 +130,10 @@ pub(crate) struct Inner<G: Grain> {
     pub(crate) readers: u32,
     /// Are calls made before on their way here, through the router?
     pub(crate) behind_lane: bool,
+    /// While it claims the grain from the cluster.
+    pub(crate) claiming: Option<Box<Claiming>>,
+    /// Its epoch in the cluster's directory, once it owns the grain.
+    pub(crate) epoch: u64,
     /// Does the sweeper look at it?
     pub(crate) watched: bool,
     /// Is a thread starting queued turns? Others do not pass it: a turn is started by its first poll.
@@ -192,6 +198,8 @@ impl<G: Grain> Inner<G> {
             writer: 0,
             readers: 0,
             behind_lane: false,
+            claiming: None,
+            epoch: 0,
             watched: false,
             pumping: false,
             doing: "",
@@ -291,7 +299,7 @@ impl<G: Grain> Activation<G> {
             Phase::Failed => return self.failed(&mut inner),
             Phase::Activating | Phase::Closing => return Admit::Wait,
         }
-        if inner.pumping || inner.has_queue() || inner.is_closing() {
+        if inner.pumping || inner.behind_lane || inner.has_queue() || inner.is_closing() {
             return Admit::Wait;
         }
         if inner.gate.is_some()
@@ -453,7 +461,8 @@ impl<G: Grain> Activation<G> {
             }
             if let Some(reason) = inner.slow_ref().and_then(|slow| slow.close) {
                 let serve_first = inner.slow_ref().is_some_and(|slow| slow.serve_first);
-                let serves = (reason == DeactivationReason::SiloStopping || serve_first) && inner.has_queue();
+                let drains = reason == DeactivationReason::SiloStopping && !self.host.core.is_clustered();
+                let serves = (drains || serve_first) && inner.has_queue();
                 if inner.writer == 0 && inner.readers == 0 && !serves {
                     return Next::Close(reason);
                 }

@@ -4,12 +4,13 @@
 //! - [`turn`]: running a turn, here or on a task of its own ([`warm`]), and ending it.
 //! - [`call`]: awaited and one-way calls as turns; [`bodies`]: what those turns do.
 //! - [`gate`]: what waits for a commit; [`commit`]: the commits.
-//! - [`activate`], [`lifecycle`]: beginning and ending; [`timers`]; [`port`]: what the grain's own code sees.
+//! - [`activate`], [`lifecycle`]: beginning and ending; [`claim`]: whose the grain is; [`timers`]; [`port`]: what the grain's own code sees.
 //! - [`sweep`]: deadlines, stuck turns; [`idle`]: collection.
 
 mod activate;
 pub(crate) mod bodies;
 pub(crate) mod call;
+mod claim;
 mod commit;
 pub(crate) mod gate;
 mod idle;
@@ -32,6 +33,7 @@ use gristmill_grains::{ActivationId, Fault, Grain, GrainId, GrainKey};
 use crate::host::TypeHost;
 use mailbox::Inner;
 
+pub(crate) use claim::Claiming;
 pub(crate) use commit::Stored;
 
 /// One life of a grain in memory. The catalog holds it; turns and commits under way keep it alive.

@@ -5,6 +5,7 @@
 
 mod activation;
 mod basics;
+mod cluster;
 mod collection;
 mod context;
 mod deadlines;

@@ -1,0 +1,99 @@
+//! The broker of a grain: the silo that decides where it is activated, once for all who ask.
+
+use std::collections::BTreeMap;
+
+use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing, hash};
+use gristmill_grains::sync::Mutex;
+use gristmill_grains::{Cause, Fault, GrainId};
+use tokio::sync::oneshot;
+
+use super::node::Node;
+
+/// How often a decision is begun anew, as the grain was claimed by others or a silo did not take it.
+const TRIES: usize = 8;
+
+/// Decisions under way, and who else waits for each.
+#[derive(Default)]
+pub(crate) struct Broker(Mutex<BTreeMap<GrainId, Vec<oneshot::Sender<Answer>>>>);
+
+impl Node {
+    /// Where the grain is. Activates it if it is nowhere, or not where `stale` says.
+    pub(super) async fn locate(&self, grain: &GrainId, stale: Option<Location>) -> Answer {
+        let waits = {
+            let mut deciding = self.broker.0.lock();
+            match deciding.get_mut(grain) {
+                Some(waiting) => {
+                    let (sender, answer) = oneshot::channel();
+                    waiting.push(sender);
+                    Some(answer)
+                }
+                None => {
+                    deciding.insert(grain.clone(), Vec::new());
+                    None
+                }
+            }
+        };
+        if let Some(answer) = waits {
+            return answer.await.unwrap_or(Answer::No);
+        }
+        let mut deciding = Deciding { node: self, grain, answer: Answer::No };
+        deciding.answer = self.decide(grain, stale).await;
+        deciding.answer.clone()
+    }
+
+    async fn decide(&self, grain: &GrainId, stale: Option<Location>) -> Answer {
+        let mut refused: Vec<Incarnation> = Vec::new();
+        for _ in 0..TRIES {
+            let row = match self.directory().lookup(grain).await {
+                Ok(row) => row,
+                Err(error) => {
+                    tracing::warn!(%grain, %error, "the grain's place is not known");
+                    return Answer::No;
+                }
+            };
+            let view = self.view();
+            let owner = row.filter(|row| !view.is_dead(row.owner, row.join));
+            let silo = match owner {
+                // Its silo is to look: it may have lost the activation, and its release may have been lost.
+                Some(row) if Some(row) == stale && !refused.contains(&row.owner) => Some(row.owner),
+                Some(row) if view.standing(row.owner, row.join) == Standing::Later => return Answer::No,
+                Some(row) => return Answer::At(row),
+                None => {
+                    let hosts = view.active().filter(|member| {
+                        member.info.types.contains(grain.grain_type().as_str())
+                            && !refused.contains(&member.incarnation)
+                    });
+                    hash::rendezvous(hash::of_grain(grain), hosts.map(|member| member.incarnation))
+                }
+            };
+            let Some(silo) = silo else { return Answer::No };
+            let answer = match silo == self.me() {
+                true => Some(self.activate(grain, row).await),
+                false => self.ask(silo, Ask::Activate { grain: grain.clone(), expect: row }).await,
+            };
+            match answer {
+                Some(Answer::Held(_)) => {}
+                Some(Answer::No) | None => refused.push(silo),
+                Some(answer) => return answer,
+            }
+        }
+        let reason = "others kept claiming it".to_owned();
+        Answer::Failed(Fault::not_executed(Cause::SiloUnavailable { reason }).of(grain))
+    }
+}
+
+/// A decision under way. Dropped, it answers all who wait.
+struct Deciding<'a> {
+    node: &'a Node,
+    grain: &'a GrainId,
+    answer: Answer,
+}
+
+impl Drop for Deciding<'_> {
+    fn drop(&mut self) {
+        let waiting = self.node.broker.0.lock().remove(self.grain);
+        for waits in waiting.into_iter().flatten() {
+            drop(waits.send(self.answer.clone())); // who asked may have gone
+        }
+    }
+}

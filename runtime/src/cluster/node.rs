@@ -1,0 +1,385 @@
+//! One silo's part in its cluster: what it knows of the others, what it asks them, what it answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use gristmill_cluster::{
+    Answer, Ask, ChainEntry, Claim, Correlation, Directory, DirectoryError, Incarnation, Location, Message, Status,
+    View, hash,
+};
+use gristmill_grains::port::{Remote, RemoteCall};
+use gristmill_grains::sync::{Mutex, RwLock};
+use gristmill_grains::turn::ChainNode;
+use gristmill_grains::{ActivationId, Cause, Fault, GrainId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::broker::Broker;
+use super::router::Router;
+use super::serve::{Item, Serving};
+use super::wires::{Receiver, SendError, Wires};
+use crate::core::Core;
+
+/// Turns that wait for a call, as told to other silos: the nearest ones.
+const MAX_CHAIN: usize = 64;
+/// Requests that wait to be served, at most, in each of the [`Node::inbox`]es.
+const MAX_INBOX: usize = 4_096;
+/// How long a question to another silo may take, beyond the time of an activation.
+const ASK_GRACE: Duration = Duration::from_secs(2);
+/// How long a grain's place is asked for again after a failure: first, and last, as each wait doubles.
+const FIND_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// A silo among others.
+pub(crate) struct Node {
+    myself: Weak<Node>,
+    me: Incarnation,
+    join: u64,
+    core: OnceLock<Weak<Core>>,
+    wires: Arc<dyn Wires>,
+    directory: Arc<dyn Directory>,
+    view: watch::Sender<Arc<View>>,
+    router: Router,
+    pub(super) broker: Broker,
+    pub(super) serving: Serving,
+    asked: Mutex<BTreeMap<Correlation, (Incarnation, oneshot::Sender<Answer>)>>,
+    asks: AtomicU64,
+    partings: Mutex<Partings>,
+    /// Requests to be served, by the grain's hash: those of one grain stay in order.
+    inbox: Box<[mpsc::Sender<Item>]>,
+    unserved: RwLock<Vec<mpsc::Receiver<Item>>>,
+    /// The highest epoch seen: a floor for the directory's counters.
+    epoch: AtomicU64,
+}
+
+/// Silos that leave.
+#[derive(Default)]
+struct Partings {
+    /// They said so: they are sent no requests.
+    left: BTreeSet<Incarnation>,
+    /// This one leaves: whose last request is still awaited.
+    awaited: BTreeSet<Incarnation>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        me: Incarnation,
+        join: u64,
+        wires: Arc<dyn Wires>,
+        directory: Arc<dyn Directory>,
+        view: View,
+        dispatchers: usize,
+    ) -> Arc<Self> {
+        let (inbox, unserved): (Vec<_>, Vec<_>) = (0..dispatchers).map(|_| mpsc::channel(MAX_INBOX)).unzip();
+        let node = Arc::new_cyclic(|myself| Self {
+            myself: myself.clone(),
+            me,
+            join,
+            core: OnceLock::new(),
+            wires,
+            directory,
+            view: watch::channel(Arc::new(view)).0,
+            router: Router::new(),
+            broker: Broker::default(),
+            serving: Serving::default(),
+            asked: Mutex::default(),
+            asks: AtomicU64::new(1),
+            partings: Mutex::default(),
+            inbox: inbox.into(),
+            unserved: RwLock::new(unserved),
+            epoch: AtomicU64::new(0),
+        });
+        node.router.attach(&node);
+        node
+    }
+
+    /// Begins to serve.
+    pub(crate) fn attach(self: &Arc<Self>, core: &Arc<Core>) {
+        drop(self.core.set(Arc::downgrade(core)));
+        for inbox in std::mem::take(&mut *self.unserved.write()) {
+            let node = self.myself.clone();
+            core.spawn_task(super::serve::dispatch(node, inbox));
+        }
+    }
+
+    pub(crate) fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// The version of the view it joined with.
+    pub(crate) fn join(&self) -> u64 {
+        self.join
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub(super) fn core(&self) -> Option<Arc<Core>> {
+        self.core.get()?.upgrade()
+    }
+
+    pub(super) fn directory(&self) -> &Arc<dyn Directory> {
+        &self.directory
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// A later view.
+    pub(crate) fn set_view(&self, view: View) {
+        let view = Arc::new(view);
+        self.view.send_if_modified(|known| {
+            let newer = view.version > known.version;
+            if newer {
+                *known = view.clone();
+            }
+            newer
+        });
+    }
+
+    /// Runs work on the silo's threads.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(core) = self.core() {
+            drop(core.spawn_task(work));
+        }
+    }
+
+    pub(crate) fn lost_send(&self, fault: Fault) {
+        if let Some(core) = self.core() {
+            gristmill_grains::port::Runtime::lost_send(&*core, fault);
+        }
+    }
+
+    /// Sends a message; to itself, too.
+    pub(super) fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
+        if to != self.me {
+            let asks = matches!(message, Message::Request(_) | Message::Ask { .. });
+            if !asks {
+                return self.wires.send(to, message);
+            }
+            // Held, so that nothing is sent after the farewell.
+            let partings = self.partings.lock();
+            return if partings.left.contains(&to) { Err(SendError::Gone) } else { self.wires.send(to, message) };
+        }
+        match message {
+            Message::Request(request) => {
+                self.enqueue(Item { from: to, request }).map_err(|_| SendError::Overloaded { limit: MAX_INBOX })
+            }
+            other => {
+                self.receive(to, other);
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::result_large_err, reason = "the item goes back to be refused")]
+    fn enqueue(&self, item: Item) -> Result<(), Item> {
+        let place = hash::of_grain(&item.request.grain) as usize % self.inbox.len();
+        self.inbox[place].try_send(item).map_err(|full| full.into_inner())
+    }
+
+    /// The activation here may let everybody in.
+    pub(super) fn open(&self, grain: &GrainId) {
+        if let Some(core) = self.core() {
+            core.open(grain);
+        }
+    }
+
+    /// Is the grain active here, and lets everybody in?
+    pub(super) fn is_open(&self, grain: &GrainId) -> bool {
+        self.core().is_some_and(|core| core.is_open(grain))
+    }
+
+    /// Has the others send no more requests, and waits until all that they sent are here and answered, and this silo's
+    /// own calls too.
+    pub(crate) async fn say_goodbye(&self, deadline: Instant) {
+        let view = self.view();
+        let others = view.members.values().filter(|member| member.status != Status::Dead);
+        for other in others.map(|member| member.incarnation).filter(|other| *other != self.me) {
+            let mut partings = self.partings.lock();
+            partings.awaited.insert(other);
+            drop(partings);
+            if self.wires.send(other, Message::Goodbye).is_err() {
+                self.partings.lock().awaited.remove(&other);
+            }
+        }
+        let over = || {
+            let unserved = self.inbox.iter().any(|inbox| inbox.capacity() < MAX_INBOX);
+            self.partings.lock().awaited.is_empty() && !unserved && self.serving.is_idle() && self.router.is_idle()
+        };
+        while !over() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The turns that wait for a call, as another silo is told.
+    pub(super) fn chain_of(&self, caller: Option<&Arc<ChainNode>>) -> Vec<ChainEntry> {
+        let waiting = caller.into_iter().flat_map(|caller| caller.waiting());
+        let entry =
+            |node: &ChainNode| ChainEntry { silo: self.me, turn: node.turn, access: node.access, link: node.link() };
+        waiting.take(MAX_CHAIN).map(entry).collect()
+    }
+
+    /// Makes an activation of this silo the grain's owner. `Err`: who owns it.
+    pub(crate) async fn claim(
+        &self,
+        grain: &GrainId,
+        activation: ActivationId,
+        expect: Option<Location>,
+    ) -> Result<Result<Location, Location>, DirectoryError> {
+        let floor = self.epoch.load(Ordering::Relaxed);
+        let claim = Claim { owner: self.me, join: self.join, activation, expect, floor };
+        let claimed = self.directory.claim(grain, claim).await?;
+        let (Ok(row) | Err(row)) = claimed;
+        self.epoch.fetch_max(row.epoch, Ordering::Relaxed);
+        Ok(claimed)
+    }
+
+    /// Gives the owner of the grain an epoch above `floor`. `Err`: who owns it, if anybody.
+    pub(crate) async fn raise(
+        &self,
+        grain: &GrainId,
+        activation: ActivationId,
+        floor: u64,
+    ) -> Result<Result<Location, Option<Location>>, DirectoryError> {
+        let floor = self.epoch.fetch_max(floor, Ordering::Relaxed).max(floor);
+        self.directory.raise(grain, activation, floor).await
+    }
+
+    /// The activation owns its grain no longer, and everything it wrote is settled.
+    pub(crate) async fn release(&self, grain: &GrainId, activation: ActivationId) -> Result<(), DirectoryError> {
+        self.directory.release(grain, activation).await
+    }
+
+    /// Where the grain is; activates it if it is nowhere.
+    pub(super) async fn find(&self, grain: &GrainId, mut stale: Option<Location>) -> Result<Location, Fault> {
+        let Some(core) = self.core() else { return Err(stopped()) };
+        let deadline = Instant::now() + core.options.call_timeout;
+        let mut again = FIND_AGAIN.0;
+        let mut views = self.view.subscribe();
+        loop {
+            let view = views.borrow_and_update().clone();
+            let hosts = || view.active().filter(|member| member.info.types.contains(grain.grain_type().as_str()));
+            let broker = hash::rendezvous(hash::of_grain(grain), hosts().map(|member| member.incarnation));
+            let mut why = "no silo answered".to_owned();
+            let answer = match broker {
+                None => {
+                    let known =
+                        |member: &gristmill_cluster::Member| member.info.types.contains(grain.grain_type().as_str());
+                    if !view.members.values().any(known) {
+                        return Err(Fault::not_executed(Cause::UnknownGrain).of(grain));
+                    }
+                    "no silo that hosts it is active".clone_into(&mut why);
+                    None
+                }
+                Some(broker) if broker == self.me => Some(self.locate(grain, stale).await),
+                Some(broker) => self.ask(broker, Ask::Locate { grain: grain.clone(), stale }).await,
+            };
+            match answer {
+                Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => return Ok(location),
+                Some(Answer::At(location) | Answer::Held(location)) => stale = Some(location),
+                Some(Answer::Failed(fault)) => return Err(fault),
+                Some(Answer::No) | None => {}
+            }
+            if Instant::now() + again >= deadline {
+                return Err(Fault::not_executed(Cause::SiloUnavailable { reason: why }).of(grain));
+            }
+            // A new view may say who to ask instead.
+            drop(tokio::time::timeout(again, views.changed()).await);
+            again = (again * 2).min(FIND_AGAIN.1);
+        }
+    }
+
+    /// Asks another silo; `None` when it does not answer.
+    pub(super) async fn ask(&self, silo: Incarnation, ask: Ask) -> Option<Answer> {
+        let limit = self.core()?.options.activation_timeout + ASK_GRACE;
+        let correlation = self.asks.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.asked.lock().insert(correlation, (silo, sender));
+        let sent = self.tell(silo, Message::Ask { correlation, ask });
+        let answer = match sent {
+            Ok(()) => tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        self.asked.lock().remove(&correlation);
+        answer
+    }
+
+    async fn answer(self: Arc<Self>, ask: Ask) -> Answer {
+        match ask {
+            Ask::Locate { grain, stale } => self.locate(&grain, stale).await,
+            Ask::Activate { grain, expect } => self.activate(&grain, expect).await,
+        }
+    }
+
+    /// Activates the grain here, unless it is.
+    pub(super) async fn activate(&self, grain: &GrainId, expect: Option<Location>) -> Answer {
+        let Some(core) = self.core() else { return Answer::No };
+        match core.adopt(grain, expect) {
+            Some(claimed) => claimed.await,
+            None => Answer::No,
+        }
+    }
+}
+
+impl Remote for Node {
+    fn send(&self, call: RemoteCall) {
+        self.router.send(call);
+    }
+}
+
+impl Receiver for Node {
+    fn receive(&self, from: Incarnation, message: Message) {
+        match message {
+            Message::Request(request) => {
+                if let Err(Item { from, request }) = self.enqueue(Item { from, request }) {
+                    let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.grain);
+                    let (correlation, answer) = (request.correlation, Err(fault));
+                    let _ = self.tell(from, Message::Response { correlation, answer }); // or the caller's deadline ends it
+                }
+            }
+            Message::Response { correlation, answer } => self.router.answered(from, correlation, answer),
+            Message::NotHere { correlation } => self.router.not_here(from, correlation),
+            Message::Cancel { correlation } => self.serving.cancel(from, correlation),
+            Message::Goodbye => {
+                let mut partings = self.partings.lock();
+                partings.left.insert(from);
+                let _ = self.wires.send(from, Message::Farewell); // or it waits until it must not any more
+            }
+            Message::Farewell => drop(self.partings.lock().awaited.remove(&from)),
+            Message::Ask { correlation, ask } => {
+                let Some(node) = self.myself.upgrade() else { return };
+                self.spawn(async move {
+                    let answer = node.clone().answer(ask).await;
+                    let _ = node.tell(from, Message::Answer { correlation, answer }); // or who asked asks again
+                });
+            }
+            Message::Answer { correlation, answer } => {
+                let mut asked = self.asked.lock();
+                if asked.get(&correlation).is_some_and(|(silo, _)| *silo == from)
+                    && let Some((_, sender)) = asked.remove(&correlation)
+                {
+                    drop(sender.send(answer)); // who asked may have gone
+                }
+            }
+        }
+    }
+
+    fn closed(&self, silo: Incarnation, unsent: &[Correlation], why: &str) {
+        self.asked.lock().retain(|_, (asked, _)| *asked != silo);
+        {
+            let mut partings = self.partings.lock();
+            partings.awaited.remove(&silo);
+            partings.left.remove(&silo);
+        }
+        self.serving.gone(silo);
+        self.router.closed(silo, unsent, why);
+    }
+}
+
+fn stopped() -> Fault {
+    Fault::not_executed(Cause::SiloUnavailable { reason: "this silo has stopped".to_owned() })
+}

@@ -1,0 +1,157 @@
+//! Calls that other silos make of grains here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use gristmill_cluster::{Correlation, Incarnation, Message, Request};
+use gristmill_grains::call::deadline_after;
+use gristmill_grains::port::{CallOptions, RemoteCall, Runtime};
+use gristmill_grains::sync::Mutex;
+use gristmill_grains::{Cause, Fault};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::node::Node;
+use crate::methods::Served;
+
+/// A request, and whose.
+pub(crate) struct Item {
+    pub(super) from: Incarnation,
+    pub(super) request: Request,
+}
+
+/// Calls under way for other silos.
+#[derive(Default)]
+pub(crate) struct Serving(Mutex<BTreeMap<(Incarnation, Correlation), AbortHandle>>);
+
+impl Serving {
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Nobody waits for the call any more: if it has not begun it never will.
+    pub(super) fn cancel(&self, from: Incarnation, correlation: Correlation) {
+        let call = self.0.lock().remove(&(from, correlation));
+        call.inspect(AbortHandle::abort);
+    }
+
+    /// The silo is gone, and nobody waits for any of its calls.
+    pub(super) fn gone(&self, silo: Incarnation) {
+        let mut calls = self.0.lock();
+        let gone: Vec<_> = calls.range((silo, 0)..=(silo, u64::MAX)).map(|(call, _)| *call).collect();
+        let gone: Vec<_> = gone.iter().filter_map(|call| calls.remove(call)).collect();
+        drop(calls);
+        gone.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Serves what comes, in order; a turn may be polled here, so there are several of these.
+pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) {
+    while let Some(item) = inbox.recv().await {
+        let Some(node) = node.upgrade() else { return };
+        let own = (item.from == node.me()).then(|| item.request.grain.clone());
+        node.serve(item.from, item.request);
+        if let Some(grain) = own {
+            node.router().entered(&grain);
+        }
+        // Each call took from the task's budget; the rest waits its turn.
+        tokio::task::coop::consume_budget().await;
+    }
+}
+
+impl Node {
+    fn serve(self: &Arc<Self>, from: Incarnation, request: Request) {
+        let Some(core) = self.core() else { return };
+        let Request { correlation, grain, interface, method, arguments, remaining, one_way, chain, request } = request;
+        let wire = core.wire_method(&interface, method);
+        let wire = match wire {
+            Ok(wire) => wire,
+            Err(cause) => return self.reply(from, correlation, Err(Fault::not_executed(cause).of(&grain))),
+        };
+        let options = CallOptions {
+            deadline: Some(deadline_after(remaining)),
+            request,
+            awaited: !one_way,
+            from_turn: !chain.is_empty(),
+            inline: !one_way,
+            caller: None,
+            routed: true,
+        };
+        let runtime: Arc<dyn Runtime> = core.clone();
+        if one_way {
+            let posted = wire.post(&runtime, grain.key(), &arguments, &options);
+            return self.reply(from, correlation, posted.map(|()| Bytes::new()));
+        }
+        match wire.serve(&runtime, grain.key(), &arguments, &options) {
+            Served::Over(answer) => self.reply(from, correlation, answer),
+            Served::Under(call) => {
+                let node = self.clone();
+                // Held until the handle is kept: the call may end at once.
+                let mut calls = self.serving.0.lock();
+                let task = core.spawn_task(async move {
+                    let answer = call.await;
+                    node.serving.0.lock().remove(&(from, correlation));
+                    node.reply(from, correlation, answer);
+                });
+                calls.insert((from, correlation), task.abort_handle());
+            }
+        }
+    }
+
+    /// Makes a call of this silo's own, in this silo.
+    pub(super) fn serve_own(self: &Arc<Self>, call: RemoteCall) {
+        let Some(core) = self.core() else { return };
+        let options = CallOptions {
+            deadline: Some(call.deadline),
+            request: call.request.clone(),
+            awaited: call.reply.is_some(),
+            from_turn: call.caller.is_some(),
+            inline: false,
+            caller: call.caller.clone(),
+            routed: true,
+        };
+        let runtime: Arc<dyn Runtime> = core.clone();
+        let wire = match core.wire_method(&call.interface, call.method) {
+            Ok(wire) => wire,
+            Err(cause) => return self.served(call, Err(Fault::not_executed(cause))),
+        };
+        if call.reply.is_none() {
+            let posted = wire.post(&runtime, call.grain.key(), &call.arguments, &options);
+            return self.served(call, posted.map(|()| Bytes::new()));
+        }
+        if !call.reply.as_ref().is_some_and(|reply| reply.leave()) {
+            return;
+        }
+        match wire.serve(&runtime, call.grain.key(), &call.arguments, &options) {
+            Served::Over(answer) => self.served(call, answer),
+            Served::Under(under) => {
+                let node = self.clone();
+                drop(core.spawn_task(async move {
+                    let answer = under.await;
+                    node.served(call, answer);
+                }));
+            }
+        }
+    }
+
+    fn served(self: &Arc<Self>, call: RemoteCall, answer: Result<Bytes, Fault>) {
+        match answer {
+            Err(fault) if matches!(fault.cause(), Cause::Moved) => {
+                call.reply.iter().for_each(|reply| reply.come_back());
+                self.router().send(call);
+            }
+            answer => self.router().finish(call, answer),
+        }
+    }
+
+    fn reply(&self, to: Incarnation, correlation: Correlation, answer: Result<Bytes, Fault>) {
+        let message = match answer {
+            Err(fault) if matches!(fault.cause(), Cause::Moved) => Message::NotHere { correlation },
+            answer => Message::Response { correlation, answer },
+        };
+        if let Err(error) = self.tell(to, message) {
+            tracing::debug!(silo = %to, ?error, "a call's answer could not be sent; its caller waits until its deadline");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Several silos, one address space: silos of one process on a network in memory.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill::prelude::*;
+use gristmill::storage::MemoryStorage;
+use gristmill::testing::TestCluster;
+use gristmill::{SiloBuilder, SiloOptions};
+
+use crate::support::{ms, soon, spawn};
+
+#[grain_interface(grain = "ledger")]
+pub(crate) trait Ledger {
+    /// Appends; gives how many there are.
+    async fn append(&mut self, entry: u64) -> usize;
+    async fn entries(&self) -> Vec<u64>;
+    async fn nap(&mut self, millis: u64) -> usize;
+    async fn meet(&mut self, other: LedgerRef, entry: u64) -> usize;
+    async fn cross(&mut self, other: LedgerRef, back: LedgerRef) -> Result<usize, CallError>;
+}
+
+#[derive(Grain)]
+#[grain(implements(Ledger))]
+struct LedgerGrain {
+    #[state(codec = "bincode")]
+    entries: Persistent<Vec<u64>>,
+}
+
+impl Ledger for LedgerGrain {
+    async fn append(&mut self, entry: u64) -> usize {
+        self.entries.push(entry);
+        self.entries.len()
+    }
+
+    async fn entries(&self) -> Vec<u64> {
+        self.entries.clone()
+    }
+
+    async fn nap(&mut self, millis: u64) -> usize {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        self.entries.len()
+    }
+
+    async fn meet(&mut self, other: LedgerRef, entry: u64) -> usize {
+        other.append(entry).await.unwrap()
+    }
+
+    async fn cross(&mut self, other: LedgerRef, back: LedgerRef) -> Result<usize, CallError> {
+        other.meet(back, 1).await
+    }
+}
+
+fn shared() -> impl Fn(SiloBuilder) -> SiloBuilder + Send + Sync + 'static {
+    let storage = Arc::new(MemoryStorage::new());
+    move |silo| {
+        let options = SiloOptions { drain_timeout: Duration::from_secs(10), ..SiloOptions::default() };
+        silo.options(options).shared_storage("default", storage.clone()).grain::<LedgerGrain>()
+    }
+}
+
+async fn cluster(silos: usize) -> TestCluster {
+    soon(TestCluster::start(silos, shared())).await.unwrap()
+}
+
+fn ledger(cluster: &TestCluster, silo: usize, key: &str) -> LedgerRef {
+    cluster.silo(silo).grain(key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grain_is_the_same_one_for_every_silo() {
+    let cluster = cluster(3).await;
+    for key in 0..30u64 {
+        let key = key.to_string();
+        for silo in 0..3 {
+            let count = soon(ledger(&cluster, silo, &key).append(silo as u64)).await.unwrap();
+            assert_eq!(count, silo + 1);
+        }
+        assert_eq!(soon(ledger(&cluster, 0, &key).entries()).await.unwrap(), [0, 1, 2]);
+    }
+    let places: Vec<_> = (0..30u64).filter_map(|key| cluster.place_of::<LedgerRef>(key.to_string())).collect();
+    assert_eq!(places.len(), 30);
+    assert!((0..3).all(|silo| places.contains(&silo)), "every silo has its share: {places:?}");
+    assert_eq!(cluster.directory().len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_calls_from_everywhere_at_once_make_one_activation() {
+    let cluster = cluster(3).await;
+    let calls = (0..300u64).map(|entry| {
+        let grain = ledger(&cluster, entry as usize % 3, "one");
+        spawn(async move { soon(grain.append(entry)).await.unwrap() })
+    });
+    let mut counts = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        counts.push(call.await.unwrap());
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=300).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_one_caller_run_in_order_also_before_the_grain_is_found() {
+    let cluster = cluster(3).await;
+    for key in 0..20u64 {
+        let grain = ledger(&cluster, key as usize % 3, &format!("order-{key}"));
+        for entry in 0..50 {
+            grain.append(entry).send();
+        }
+        let last = soon(grain.append(50)).await.unwrap();
+        assert_eq!(last, 51);
+        assert_eq!(soon(grain.entries()).await.unwrap(), (0..=50).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_silos_grains_come_back_elsewhere_with_what_was_acknowledged() {
+    let cluster = cluster(3).await;
+    for key in 0..30u64 {
+        soon(ledger(&cluster, 0, &key.to_string()).append(7)).await.unwrap();
+    }
+    cluster.kill(1);
+    for key in 0..30u64 {
+        let key = key.to_string();
+        let grain = ledger(&cluster, 0, &key);
+        assert_eq!(soon(grain.append(8)).await.unwrap(), 2, "grain {key}");
+        assert_ne!(cluster.place_of::<LedgerRef>(key), Some(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_under_way_at_a_killed_silo_fail_at_once_and_say_that_they_may_have_run() {
+    let cluster = cluster(2).await;
+    let mut key = 0u64;
+    let grain = loop {
+        let grain = ledger(&cluster, 0, &key.to_string());
+        soon(grain.append(1)).await.unwrap();
+        if cluster.place_of::<LedgerRef>(key.to_string()) == Some(1) {
+            break grain;
+        }
+        key += 1;
+    };
+    let call = spawn(grain.nap(20_000).into_owned().into_future());
+    tokio::time::sleep(ms(50)).await; // it is under way then
+    let behind = spawn(grain.append(2).into_owned().into_future());
+    tokio::time::sleep(ms(50)).await; // it waits there then
+    cluster.kill(1);
+    for call in [call, behind] {
+        let error = soon(call).await.unwrap().unwrap_err();
+        assert!(matches!(error.cause(), Some(Cause::SiloUnavailable { .. })), "{error}");
+        assert!(error.maybe_executed());
+    }
+    assert_eq!(soon(grain.append(3)).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silo_that_leaves_under_load_fails_no_call_and_keeps_each_callers_order() {
+    let cluster = Arc::new(cluster(3).await);
+    let callers = (0..8u64).map(|caller| {
+        let cluster = cluster.clone();
+        spawn(async move {
+            let silo = cluster.silo(0);
+            for entry in 0..400 {
+                let key = format!("moving-{}", caller % 4);
+                let grain: LedgerRef = silo.grain(key);
+                soon(grain.append(caller * 1_000 + entry)).await.unwrap();
+                if entry % 8 == 0 {
+                    tokio::time::sleep(ms(1)).await;
+                }
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    for number in [1, 2] {
+        tokio::time::sleep(ms(50)).await;
+        let stopped = soon(cluster.stop(number)).await.unwrap();
+        assert_eq!(stopped.dropped, 0);
+        soon(cluster.start_silo()).await.unwrap();
+    }
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+    for key in 0..4u64 {
+        let entries = soon(ledger(&cluster, 0, &format!("moving-{key}")).entries()).await.unwrap();
+        assert_eq!(entries.len(), 800);
+        for caller in [key, key + 4] {
+            let of_caller: Vec<_> = entries.iter().filter(|entry| **entry / 1_000 == caller).collect();
+            assert!(of_caller.is_sorted() && of_caller.len() == 400, "caller {caller}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn references_travel_and_are_bound_where_they_arrive() {
+    let cluster = cluster(3).await;
+    for key in 0..12u64 {
+        let (one, other) = (format!("a{key}"), ledger(&cluster, 2, &format!("b{key}")));
+        assert_eq!(soon(ledger(&cluster, 0, &one).meet(other, 5)).await.unwrap(), 1);
+        assert_eq!(soon(ledger(&cluster, 1, &format!("b{key}")).entries()).await.unwrap(), [5]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grain_type_that_no_silo_hosts_is_unknown() {
+    let cluster = soon(TestCluster::start(2, |silo| silo)).await.unwrap();
+    let error = soon(ledger(&cluster, 0, "x").append(1)).await.unwrap_err();
+    assert_eq!(error.cause(), Some(&Cause::UnknownGrain));
+    assert!(!error.maybe_executed());
+}
