@@ -16,6 +16,13 @@ pub fn of_grain(grain: &GrainId) -> u64 {
     hash.digest()
 }
 
+/// The hash of a turn, which its silo numbers.
+pub fn of_turn(silo: Incarnation, turn: u64) -> u64 {
+    let mut hash = Xxh3::with_seed(turn);
+    hash.update(&silo.as_u128().to_le_bytes());
+    hash.digest()
+}
+
 /// The silo with the highest weight for this hash: rendezvous hashing (Thaler and Ravishankar, 1996). When one silo comes
 /// or goes, only what it wins or held moves.
 pub fn rendezvous(hash: u64, silos: impl Iterator<Item = Incarnation>) -> Option<Incarnation> {

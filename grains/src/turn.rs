@@ -22,16 +22,33 @@ pub type TurnId = u64;
 pub struct ChainNode {
     /// The turn.
     pub turn: TurnId,
-    /// Its activation; weak, as what looks at nodes may outlive it.
-    activation: Weak<dyn AnyActivation>,
-    /// Its method, or the name of a hook or timer.
-    pub method: &'static str,
+    place: Place,
     /// How it holds its grain.
     pub access: Access,
     /// The turn that awaits it; `None` for a root.
     pub parent: Option<Arc<ChainNode>>,
     /// Set once nobody awaits the turn any more: its ancestors do not wait for it.
     abandoned: AtomicBool,
+}
+
+/// Where a turn runs.
+enum Place {
+    /// In this process: its activation, weak as what looks at nodes may outlive it; and its method, or the name of a
+    /// hook or timer.
+    Here(Weak<dyn AnyActivation>, &'static str),
+    /// Known by a call that came from elsewhere.
+    Told(Origin),
+}
+
+/// A turn that a call from another process was made for.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The process, by a number of the runtime's.
+    pub process: u128,
+    /// The turn's number there.
+    pub turn: TurnId,
+    /// Its grain and method.
+    pub link: ChainLink,
 }
 
 impl fmt::Debug for ChainNode {
@@ -53,9 +70,36 @@ impl Drop for ChainNode {
 impl ChainNode {
     /// Its grain and method.
     pub fn link(&self) -> ChainLink {
-        let grain = self.activation.upgrade().map(|activation| activation.id());
-        let grain = grain.unwrap_or_else(|| GrainId::new(GrainType::from_wire("gone"), ""));
-        ChainLink { grain, method: self.method.into() }
+        match &self.place {
+            Place::Told(origin) => origin.link.clone(),
+            Place::Here(activation, method) => {
+                let grain = activation.upgrade().map(|activation| activation.id());
+                let grain = grain.unwrap_or_else(|| GrainId::new(GrainType::from_wire("gone"), ""));
+                ChainLink { grain, method: (*method).into() }
+            }
+        }
+    }
+
+    /// A turn that a call from another process was made for. `turn`: its number here, which no other turn has, unless
+    /// it runs here.
+    pub fn told(turn: TurnId, access: Access, origin: Origin, parent: Option<Arc<ChainNode>>) -> Arc<Self> {
+        Arc::new(Self { turn, place: Place::Told(origin), access, parent, abandoned: AtomicBool::new(false) })
+    }
+
+    /// Its method, or the name of a hook or timer; of a turn elsewhere, that is told by [`link`](Self::link) only.
+    pub fn method(&self) -> &'static str {
+        match &self.place {
+            Place::Told(_) => "a turn elsewhere",
+            Place::Here(_, method) => method,
+        }
+    }
+
+    /// What a call from another process told, if it was one.
+    pub fn origin(&self) -> Option<&Origin> {
+        match &self.place {
+            Place::Told(origin) => Some(origin),
+            Place::Here(..) => None,
+        }
     }
 
     /// The caller gave the call up (timed out, dropped it): the edge to it is gone.
@@ -136,8 +180,7 @@ impl Frame {
         self.activation.note_turn(self.turn, self.access);
         let node = Arc::new(ChainNode {
             turn: self.turn,
-            activation: Arc::downgrade(&self.activation),
-            method: self.method,
+            place: Place::Here(Arc::downgrade(&self.activation), self.method),
             access: self.access,
             parent,
             abandoned: AtomicBool::new(false),

@@ -140,7 +140,7 @@ impl<G: Grain> Activation<G> {
         let mut frame = self.frame(M::NAME, B::ACCESS, options);
         frame.turn = turn;
         frame.on_uncommitted = on_uncommitted;
-        frame.nested = options.awaited;
+        frame.nested = options.awaited && options.caller.is_none();
         match TurnRun::start(frame, span, body.run(grain)) {
             Ok(ended) => {
                 let mut cell = None;
@@ -219,11 +219,12 @@ impl<G: Grain> Activation<G> {
     /// The frame of a turn for this call; its turn id is filled in when it is admitted.
     #[inline(always)]
     pub(super) fn frame(self: Arc<Self>, method: &'static str, access: Access, options: &CallOptions) -> Frame {
-        let extra = match options.request.is_empty() && options.deadline.is_none() {
+        let extra = match options.request.is_empty() && options.deadline.is_none() && options.caller.is_none() {
             true => None,
             false => Some(Box::new(Extra {
                 request: options.request.clone(),
                 deadline: options.deadline,
+                parent: options.caller.clone(),
                 ..Extra::default()
             })),
         };

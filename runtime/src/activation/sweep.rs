@@ -45,7 +45,7 @@ impl<G: Grain> Swept for Activation<G> {
             let Some(task) = &mut running.task else { continue };
             keep = true;
             let since = *task.since.get_or_insert(now);
-            let (age, method) = (now - since, task.node.method);
+            let (age, method) = (now - since, task.node.method());
             busy.get_or_insert_with(|| format!("{method} has been running for {age:.1?}"));
             if let Some(caller) = &task.caller {
                 due.push(caller.clone());

@@ -11,7 +11,7 @@ use gristmill_cluster::{
 };
 use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::{Mutex, RwLock};
-use gristmill_grains::turn::ChainNode;
+use gristmill_grains::turn::{ChainNode, Origin};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ use crate::core::Core;
 const MAX_CHAIN: usize = 64;
 /// Requests that wait to be served, at most, in each of the [`Node::inbox`]es.
 const MAX_INBOX: usize = 4_096;
+/// Marks the numbers of turns elsewhere.
+const FOREIGN: u64 = 1 << 63;
 /// How long a question to another silo may take, beyond the time of an activation.
 const ASK_GRACE: Duration = Duration::from_secs(2);
 /// How long a grain's place is asked for again after a failure: first, and last, as each wait doubles.
@@ -218,9 +220,25 @@ impl Node {
     /// The turns that wait for a call, as another silo is told.
     pub(super) fn chain_of(&self, caller: Option<&Arc<ChainNode>>) -> Vec<ChainEntry> {
         let waiting = caller.into_iter().flat_map(|caller| caller.waiting());
-        let entry =
-            |node: &ChainNode| ChainEntry { silo: self.me, turn: node.turn, access: node.access, link: node.link() };
+        let entry = |node: &ChainNode| {
+            let (silo, turn) = match node.origin() {
+                Some(origin) => (Incarnation::from_u128(origin.process), origin.turn),
+                None => (self.me, node.turn),
+            };
+            ChainEntry { silo, turn, access: node.access, link: node.link() }
+        };
         waiting.take(MAX_CHAIN).map(entry).collect()
+    }
+
+    /// The turns that wait for a call, as another silo told.
+    pub(super) fn chain_from(&self, chain: Vec<ChainEntry>) -> Option<Arc<ChainNode>> {
+        chain.into_iter().take(MAX_CHAIN).rev().fold(None, |parent, entry| {
+            let ChainEntry { silo, turn, access, link } = entry;
+            // Turns of this silo are known by their numbers, others get one that no turn here has.
+            let here = if silo == self.me { turn } else { hash::of_turn(silo, turn) | FOREIGN };
+            let origin = Origin { process: silo.as_u128(), turn, link };
+            Some(ChainNode::told(here, access, origin, parent))
+        })
     }
 
     /// Makes an activation of this silo the grain's owner. `Err`: who owns it.

@@ -75,7 +75,7 @@ impl Node {
             awaited: !one_way,
             from_turn: !chain.is_empty(),
             inline: !one_way,
-            caller: None,
+            caller: self.chain_from(chain),
             routed: true,
         };
         let runtime: Arc<dyn Runtime> = core.clone();

@@ -201,6 +201,44 @@ async fn references_travel_and_are_bound_where_they_arrive() {
     }
 }
 
+/// Keys of grains on each of these silos.
+async fn keys_on(cluster: &TestCluster, silos: &[usize]) -> Vec<String> {
+    let mut keys = vec![None; silos.len()];
+    for number in 0.. {
+        let key = format!("on-{number}");
+        soon(ledger(cluster, 0, &key).entries()).await.unwrap();
+        let place = cluster.place_of::<LedgerRef>(key.clone());
+        if let Some(free) = (0..silos.len()).find(|n| keys[*n].is_none() && place == Some(silos[*n])) {
+            keys[free] = Some(key);
+        }
+        if keys.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    keys.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_leads_back_over_another_silo_is_a_deadlock_at_once() {
+    let cluster = cluster(2).await;
+    let keys = keys_on(&cluster, &[0, 1]).await;
+    let refs = |silo: usize| (ledger(&cluster, silo, &keys[0]), ledger(&cluster, silo, &keys[1]));
+    for silo in 0..2 {
+        let (a, b) = refs(silo);
+        let started = tokio::time::Instant::now();
+        let error = soon(a.cross(b, a.clone())).await.unwrap_err();
+        assert!(started.elapsed() < ms(5_000));
+        let error = match error {
+            CallError::App(error) => error,
+            other => panic!("{other}"),
+        };
+        // `meet` on the other silo panics, as its own call of the first grain fails.
+        assert!(error.to_string().contains("deadlock"), "{error}");
+        let chain = format!("ledger/{}.cross -> ledger/{}.meet -> ledger/{}.append", keys[0], keys[1], keys[0]);
+        assert!(error.to_string().contains(&chain), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grain_type_that_no_silo_hosts_is_unknown() {
     let cluster = soon(TestCluster::start(2, |silo| silo)).await.unwrap();
