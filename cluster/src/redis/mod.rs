@@ -1,0 +1,169 @@
+//! Membership and directory on Redis: one server, or a Redis Cluster.
+//!
+//! Every step is one script on keys of one slot. All of a cluster's membership is in one slot; the directory is sharded by
+//! the grain's hash.
+
+mod directory;
+mod membership;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, IntoConnectionInfo, RedisError, Script, ScriptInvocation, Value};
+
+use crate::membership::MembershipError;
+
+/// How a cluster is kept in Redis.
+#[derive(Clone, Debug)]
+pub struct RedisClusterOptions {
+    /// Names the cluster: silos of other names do not see it. Letters, digits, `-`, `_` and `.`; default `gristmill`.
+    pub cluster: String,
+    /// Shards of the directory. The first silo's number is the cluster's for ever. Default 1,024.
+    pub shards: u64,
+    /// How long an answer may take; what took longer may have been done. Default 2 s.
+    pub response_timeout: Duration,
+}
+
+impl Default for RedisClusterOptions {
+    fn default() -> Self {
+        Self { cluster: "gristmill".to_owned(), shards: 1_024, response_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// A cluster's membership and directory on Redis. Clones share its connection, which comes back by itself.
+#[derive(Clone)]
+pub struct RedisCluster {
+    link: Link,
+    /// Where, for errors; without a password.
+    place: Arc<str>,
+    options: Arc<RedisClusterOptions>,
+}
+
+#[derive(Clone)]
+enum Link {
+    Server(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl RedisCluster {
+    /// Connects to one server: `redis://[user:password@]host[:port][/db]`.
+    ///
+    /// # Errors
+    /// The URL is none, or no server answers there.
+    pub async fn connect(url: &str) -> Result<Self, MembershipError> {
+        Self::connect_with(url, RedisClusterOptions::default()).await
+    }
+
+    /// [`connect`](Self::connect), with options.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and an option that cannot be.
+    pub async fn connect_with(url: &str, options: RedisClusterOptions) -> Result<Self, MembershipError> {
+        check(&options)?;
+        let info = url.into_connection_info().map_err(|error| wrong_url(&error))?;
+        let place = format!("Redis at {}", info.addr());
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(options.response_timeout))
+            .set_connection_timeout(Some(options.response_timeout))
+            .set_number_of_retries(1);
+        let unavailable = |error: RedisError| MembershipError::Unavailable(format!("{place}: {error}"));
+        let client = Client::open(info).map_err(unavailable)?;
+        let manager = ConnectionManager::new_with_config(client, config).await.map_err(unavailable)?;
+        Ok(Self { link: Link::Server(manager), place: place.into(), options: Arc::new(options) })
+    }
+
+    /// Connects to a Redis Cluster, found through some of its nodes.
+    ///
+    /// # Errors
+    /// As [`connect_with`](Self::connect_with).
+    pub async fn connect_cluster(urls: &[String], options: RedisClusterOptions) -> Result<Self, MembershipError> {
+        check(&options)?;
+        let nodes: Result<Vec<_>, _> = urls.iter().map(|url| url.as_str().into_connection_info()).collect();
+        let nodes = nodes.map_err(|error| wrong_url(&error))?;
+        let addresses: Vec<_> = nodes.iter().map(|node| node.addr().to_string()).collect();
+        let place = format!("Redis Cluster at {}", addresses.join(", "));
+        let unavailable = |error: RedisError| MembershipError::Unavailable(format!("{place}: {error}"));
+        let builder = ClusterClientBuilder::new(nodes)
+            .response_timeout(options.response_timeout)
+            .connection_timeout(options.response_timeout);
+        let client = builder.build().map_err(unavailable)?;
+        let connection = client.get_async_connection().await.map_err(unavailable)?;
+        Ok(Self { link: Link::Cluster(connection), place: place.into(), options: Arc::new(options) })
+    }
+
+    /// How many shards the directory has.
+    pub fn shards(&self) -> u64 {
+        self.options.shards
+    }
+
+    /// Runs a script. Known to the server by its hash; it is sent again, whole, only where it was refused as unknown.
+    async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> Result<Value, String> {
+        let limit = self.options.response_timeout * 2;
+        let answer = async {
+            match self.link.clone() {
+                Link::Server(mut server) => invocation.invoke_async(&mut server).await,
+                Link::Cluster(mut cluster) => invocation.invoke_async(&mut cluster).await,
+            }
+        };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(format!("{}: {error}", self.place)),
+            Err(_) => Err(format!("{}: no answer within {limit:?}", self.place)),
+        }
+    }
+}
+
+fn wrong_url(error: &RedisError) -> MembershipError {
+    let why = error.detail().unwrap_or("it cannot be read");
+    MembershipError::Unavailable(format!("not a Redis URL ({why}); write redis://[user:password@]host[:port][/db]"))
+}
+
+fn check(options: &RedisClusterOptions) -> Result<(), MembershipError> {
+    let named = !options.cluster.is_empty()
+        && options.cluster.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    match (named, options.shards) {
+        (false, _) => Err(MembershipError::Unavailable(format!(
+            "{:?} cannot name a cluster: use letters, digits, '-', '_' and '.'",
+            options.cluster
+        ))),
+        (_, 0) => Err(MembershipError::Unavailable("a directory needs at least one shard".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| {
+            Script::new(concat!(include_str!("scripts/head.lua"), include_str!(concat!("scripts/", $file))))
+        })
+    };
+}
+
+static READ: LazyLock<Script> = script!("read.lua");
+static JOIN: LazyLock<Script> = script!("join.lua");
+static BEAT: LazyLock<Script> = script!("beat.lua");
+static ADVANCE: LazyLock<Script> = script!("advance.lua");
+static SUSPECT: LazyLock<Script> = script!("suspect.lua");
+static RESTORE: LazyLock<Script> = script!("restore.lua");
+static PRUNE: LazyLock<Script> = script!("prune.lua");
+static DIRECTORY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/directory.lua")));
+
+/// The texts in a script's answer.
+fn texts(value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(values) => values.into_iter().map(text).collect(),
+        _ => None,
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,7 @@
+//! What the keepers of a cluster promise: in memory, on a Redis server, on a Redis Cluster.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod directory;
+mod membership;
+mod same;
