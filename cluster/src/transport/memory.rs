@@ -1,0 +1,366 @@
+//! A network in memory, for tests and simulation: named hosts, streams between them, and faults on command. It does the
+//! same for the same calls: no threads, no time, no chance.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::net::{Listener, Net, Stream};
+
+/// How many bytes are under way in one direction of a stream before its writer waits.
+const WINDOW: usize = 64 * 1024;
+/// How many streams wait to be accepted.
+const BACKLOG: usize = 1024;
+
+/// What happens to bytes from one host to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Path {
+    /// They are late: they arrive when the fault is healed, as with TCP.
+    Partitioned,
+    /// They are taken and lost, and the writer sees nothing of it.
+    Vanishing,
+}
+
+#[derive(Default)]
+struct World {
+    listeners: BTreeMap<String, VecDeque<MemoryStream>>,
+    pipes: BTreeMap<u64, Pipe>,
+    paths: BTreeMap<(String, String), Path>,
+    refusing: BTreeMap<String, ()>,
+    next: u64,
+    /// Those who wait to connect or to accept.
+    waiting: Vec<Waker>,
+}
+
+/// One direction of a stream.
+struct Pipe {
+    from: String,
+    to: String,
+    bytes: BytesMut,
+    /// The writer is gone: what is in it is the rest.
+    ended: bool,
+    /// The reader is gone.
+    abandoned: bool,
+    reset: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+impl World {
+    fn wake_waiting(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    fn wake_all(&mut self) {
+        self.wake_waiting();
+        self.pipes.values_mut().for_each(Pipe::wake);
+    }
+
+    fn path(&self, from: &str, to: &str) -> Option<Path> {
+        self.paths.get(&(from.to_owned(), to.to_owned())).copied()
+    }
+
+    fn pipe(&mut self, from: &str, to: &str) -> u64 {
+        self.next += 1;
+        let pipe = Pipe {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            bytes: BytesMut::new(),
+            ended: false,
+            abandoned: false,
+            reset: false,
+            reader: None,
+            writer: None,
+        };
+        self.pipes.insert(self.next, pipe);
+        self.next
+    }
+}
+
+/// The network of some hosts in one process. Cheap to clone. An address is `host:port`.
+#[derive(Clone, Default)]
+pub struct MemoryNet {
+    world: Arc<Mutex<World>>,
+}
+
+impl MemoryNet {
+    /// A network without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The network as the host of this name sees it.
+    pub fn host(&self, name: &str) -> MemoryHost {
+        MemoryHost { name: name.to_owned(), net: self.clone() }
+    }
+
+    /// Bytes and connections from one host to the other are late until healed. The other way is not touched.
+    pub fn partition_one_way(&self, from: &str, to: &str) {
+        self.set_path(from, to, Some(Path::Partitioned));
+    }
+
+    /// Neither host reaches the other until healed; what they write arrives then.
+    pub fn partition(&self, a: &str, b: &str) {
+        self.partition_one_way(a, b);
+        self.partition_one_way(b, a);
+    }
+
+    /// What one host writes to the other vanishes, though its streams look open.
+    pub fn stall(&self, from: &str, to: &str) {
+        self.set_path(from, to, Some(Path::Vanishing));
+    }
+
+    /// Ends what was said of the two hosts, both ways. Bytes that vanished stay lost.
+    pub fn heal(&self, a: &str, b: &str) {
+        self.set_path(a, b, None);
+        self.set_path(b, a, None);
+    }
+
+    /// Resets every stream between the two hosts. New ones may be opened.
+    pub fn cut(&self, a: &str, b: &str) {
+        self.reset(|pipe| (pipe.from == a && pipe.to == b) || (pipe.from == b && pipe.to == a));
+    }
+
+    /// Resets every stream of a host and ends its listeners: its process was killed.
+    pub fn kill(&self, host: &str) {
+        let of_host = |address: &str| host_of(address) == host;
+        self.world.lock().listeners.retain(|address, _| !of_host(address));
+        self.reset(|pipe| pipe.from == host || pipe.to == host);
+    }
+
+    /// Refuses connections to an address (or takes them again), though somebody listens there.
+    pub fn refuse(&self, address: &str, refuse: bool) {
+        let mut world = self.world.lock();
+        if refuse {
+            world.refusing.insert(address.to_owned(), ());
+        } else {
+            world.refusing.remove(address);
+        }
+        world.wake_waiting();
+    }
+
+    fn set_path(&self, from: &str, to: &str, path: Option<Path>) {
+        let key = (from.to_owned(), to.to_owned());
+        let mut world = self.world.lock();
+        match path {
+            Some(path) => drop(world.paths.insert(key, path)),
+            None => drop(world.paths.remove(&key)),
+        }
+        world.wake_all();
+    }
+
+    fn reset(&self, which: impl Fn(&Pipe) -> bool) {
+        let mut world = self.world.lock();
+        for pipe in world.pipes.values_mut().filter(|pipe| which(pipe)) {
+            pipe.reset = true;
+            pipe.bytes.clear();
+        }
+        world.wake_all();
+    }
+
+    fn poll_connect(&self, cx: &Context<'_>, from: &str, address: &str) -> Poll<io::Result<MemoryStream>> {
+        let mut world = self.world.lock();
+        let to = host_of(address);
+        if world.path(from, to).is_some() || world.path(to, from).is_some() {
+            world.waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let full = world.listeners.get(address).is_none_or(|backlog| backlog.len() >= BACKLOG);
+        if full || world.refusing.contains_key(address) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+        }
+        let (there, back) = (world.pipe(from, to), world.pipe(to, from));
+        let arriving = MemoryStream { net: self.clone(), read: there, write: back };
+        if let Some(backlog) = world.listeners.get_mut(address) {
+            backlog.push_back(arriving);
+        }
+        world.wake_waiting();
+        Poll::Ready(Ok(MemoryStream { net: self.clone(), read: back, write: there }))
+    }
+
+    fn poll_accept(&self, cx: &Context<'_>, address: &str) -> Poll<io::Result<MemoryStream>> {
+        let mut world = self.world.lock();
+        let Some(backlog) = world.listeners.get_mut(address) else {
+            // Killed: nothing comes here ever again.
+            return Poll::Pending;
+        };
+        match backlog.pop_front() {
+            Some(stream) => Poll::Ready(Ok(stream)),
+            None => {
+                world.waiting.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for MemoryNet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryNet")
+    }
+}
+
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+/// A [`MemoryNet`] as one of its hosts sees it.
+#[derive(Clone, Debug)]
+pub struct MemoryHost {
+    name: String,
+    net: MemoryNet,
+}
+
+#[async_trait]
+impl Net for MemoryHost {
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>> {
+        let stream = std::future::poll_fn(|cx| self.net.poll_connect(cx, &self.name, address)).await?;
+        Ok(Box::new(stream))
+    }
+
+    async fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {
+        if host_of(address) != self.name {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let mut world = self.net.world.lock();
+        if world.listeners.contains_key(address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        world.listeners.insert(address.to_owned(), VecDeque::new());
+        Ok(Box::new(MemoryListener { address: address.to_owned(), net: self.net.clone() }))
+    }
+}
+
+struct MemoryListener {
+    address: String,
+    net: MemoryNet,
+}
+
+#[async_trait]
+impl Listener for MemoryListener {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+        let stream = std::future::poll_fn(|cx| self.net.poll_accept(cx, &self.address)).await?;
+        let from = self.net.world.lock().pipes.get(&stream.read).map(|pipe| pipe.from.clone());
+        Ok((Box::new(stream), from.unwrap_or_default()))
+    }
+
+    fn local_address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn is_loopback(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for MemoryListener {
+    fn drop(&mut self) {
+        let backlog = self.net.world.lock().listeners.remove(&self.address);
+        drop(backlog); // its streams lock the world themselves
+    }
+}
+
+struct MemoryStream {
+    net: MemoryNet,
+    read: u64,
+    write: u64,
+}
+
+fn reset<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+}
+
+impl AsyncRead for MemoryStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut world = self.net.world.lock();
+        let World { pipes, paths, .. } = &mut *world;
+        let Some(pipe) = pipes.get_mut(&self.read) else { return reset() };
+        if pipe.reset {
+            return reset();
+        }
+        let late = !paths.is_empty() && paths.contains_key(&(pipe.from.clone(), pipe.to.clone()));
+        if late || (pipe.bytes.is_empty() && !pipe.ended) {
+            pipe.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = pipe.bytes.len().min(out.remaining());
+        out.put_slice(&pipe.bytes[..count]);
+        pipe.bytes.advance(count);
+        if let Some(writer) = pipe.writer.take() {
+            writer.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for MemoryStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut world = self.net.world.lock();
+        let World { pipes, paths, .. } = &mut *world;
+        let Some(pipe) = pipes.get_mut(&self.write) else { return reset() };
+        if pipe.reset || pipe.abandoned || pipe.ended {
+            return reset();
+        }
+        let path = if paths.is_empty() { None } else { paths.get(&(pipe.from.clone(), pipe.to.clone())) };
+        if path == Some(&Path::Vanishing) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let count = bytes.len().min(WINDOW.saturating_sub(pipe.bytes.len()));
+        if count == 0 && !bytes.is_empty() {
+            pipe.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        pipe.bytes.extend_from_slice(&bytes[..count]);
+        if let Some(reader) = pipe.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(pipe) = self.net.world.lock().pipes.get_mut(&self.write) {
+            pipe.ended = true;
+            pipe.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for MemoryStream {
+    fn drop(&mut self) {
+        let mut world = self.net.world.lock();
+        if let Some(pipe) = world.pipes.get_mut(&self.write) {
+            pipe.ended = true;
+            pipe.wake();
+        }
+        if let Some(pipe) = world.pipes.get_mut(&self.read) {
+            pipe.abandoned = true;
+            pipe.wake();
+        }
+        for id in [self.read, self.write] {
+            // The last of the two ends takes the pipe with it.
+            if world.pipes.get(&id).is_some_and(|pipe| pipe.ended && pipe.abandoned) {
+                world.pipes.remove(&id);
+            }
+        }
+    }
+}
