@@ -39,7 +39,8 @@ pub(crate) async fn run(
     schedule: &mut Schedule,
 ) -> LinkError {
     let (read, write) = tokio::io::split(stream);
-    let reading = Reading { link: link.clone(), receiver: context.receiver.clone(), stall: context.limits.stall_timeout };
+    let reading =
+        Reading { link: link.clone(), receiver: context.receiver.clone(), stall: context.limits.stall_timeout };
     let mut reader = context.handle.spawn(reading.run(read));
     let mut read_ended = None;
     let why = {

@@ -263,7 +263,13 @@ impl Shared {
         Ok(link)
     }
 
-    async fn run_dialed(self: Arc<Self>, target: Target, expected: Option<Incarnation>, address: String, link: Arc<Link>) {
+    async fn run_dialed(
+        self: Arc<Self>,
+        target: Target,
+        expected: Option<Incarnation>,
+        address: String,
+        link: Arc<Link>,
+    ) {
         let mut schedule = Schedule::default();
         let connected = tokio::select! {
             biased;

@@ -71,11 +71,7 @@ impl Tls {
         Self { server_name: Some(name.into()), ..self }
     }
 
-    pub(crate) async fn dial(
-        &self,
-        stream: Box<dyn Stream>,
-        address: &str,
-    ) -> Result<Box<dyn Stream>, HandshakeError> {
+    pub(crate) async fn dial(&self, stream: Box<dyn Stream>, address: &str) -> Result<Box<dyn Stream>, HandshakeError> {
         let host = match &self.server_name {
             Some(name) => name,
             None => address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']),

@@ -18,7 +18,7 @@ use crate::transport::{Link, LinkError, Net, Network, Options, PeerAddress, Rece
 pub(super) enum Event {
     Opened(Arc<Link>),
     Message(Arc<Link>, Message),
-    Closed(Arc<Link>, LinkError, Vec<Message>),
+    Closed(LinkError, Vec<Message>),
 }
 
 pub(super) struct Recorder {
@@ -36,8 +36,8 @@ impl Receiver for Recorder {
         drop(self.events.send(Event::Message(from.clone(), message)));
     }
 
-    fn closed(&self, link: &Arc<Link>, why: LinkError, unsent: Vec<Message>) {
-        drop(self.events.send(Event::Closed(link.clone(), why, unsent)));
+    fn closed(&self, _: &Arc<Link>, why: LinkError, unsent: Vec<Message>) {
+        drop(self.events.send(Event::Closed(why, unsent)));
     }
 
     fn admit(&self, _: &Identity) -> Result<(), Refusal> {
@@ -90,7 +90,7 @@ impl Node {
     pub(super) async fn closed(&mut self) -> (LinkError, Vec<Message>) {
         loop {
             match self.event().await {
-                Event::Closed(_, why, unsent) => return (why, unsent),
+                Event::Closed(why, unsent) => return (why, unsent),
                 Event::Opened(_) => {}
                 other => panic!("{other:?}"),
             }

@@ -157,8 +157,7 @@ fn fault_bytes(fault: &Fault) -> Vec<u8> {
     let encoded = codec::encode_wire(fault).ok().filter(|bytes| bytes.len() <= limits::FAULT);
     encoded.unwrap_or_else(|| {
         let cause = Cause::Codec { detail: "the failure's own description is too large to be sent".to_owned() };
-        let short =
-            if fault.maybe_executed() { Fault::maybe_executed_with(cause) } else { Fault::not_executed(cause) };
+        let short = if fault.maybe_executed() { Fault::maybe_executed_with(cause) } else { Fault::not_executed(cause) };
         codec::encode_wire(&short).unwrap_or_default()
     })
 }

@@ -23,4 +23,4 @@ mod reassembly;
 pub use self::bytes::Malformed;
 pub use encode::{Encoded, TooLarge};
 pub use message::{ChainEntry, Control, Location, Message, NotHere, Request, Response, limits};
-pub use reassembly::{Reassembly, ReassemblyError};
+pub use reassembly::{MAX_PARTIAL, MAX_PARTIAL_BYTES, Reassembly, ReassemblyError};
