@@ -130,10 +130,8 @@ impl LinkError {
     pub fn evidence(&self) -> Evidence {
         match self {
             Self::ConnectRefused | Self::Reset { .. } => Evidence::Refused,
-            Self::Handshake(HandshakeError::Refused(refusal) | HandshakeError::Declined(refusal)) => match refusal {
-                Refusal::NotExpected { .. } => Evidence::Refused,
-                _ => Evidence::None,
-            },
+            // Only what this side saw for itself, after the proof: anybody can send a refusal.
+            Self::Handshake(HandshakeError::Declined(Refusal::NotExpected { .. })) => Evidence::Refused,
             Self::Handshake(HandshakeError::Io { kind, .. }) if is_reset(*kind) => Evidence::Refused,
             Self::Unreachable { .. } | Self::ConnectTimeout | Self::Stalled => Evidence::Silent,
             Self::Handshake(HandshakeError::Timeout) => Evidence::Silent,

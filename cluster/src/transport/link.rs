@@ -68,8 +68,8 @@ impl Link {
         self.end(LinkError::Local);
     }
 
-    /// Takes no more messages, sends those that are queued, says goodbye and ends; within the goodbye timeout, if the
-    /// peer reads.
+    /// Takes no more messages, sends those that are queued, says goodbye and ends. A peer that does not read ends it by the
+    /// stall timeout; while the receiver's `may_flush` says no it stays, unless it is closed.
     pub fn finish(&self) {
         self.outbound.finish();
     }

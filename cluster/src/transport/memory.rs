@@ -1,7 +1,7 @@
 //! A network in memory, for tests and simulation: named hosts, streams between them, and faults on command. It does the
 //! same for the same calls: no threads, no time, no chance.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,13 +30,19 @@ enum Path {
 
 #[derive(Default)]
 struct World {
-    listeners: BTreeMap<String, VecDeque<MemoryStream>>,
+    listeners: BTreeMap<String, Backlog>,
     pipes: BTreeMap<u64, Pipe>,
     paths: BTreeMap<(String, String), Path>,
-    refusing: BTreeMap<String, ()>,
+    refusing: BTreeSet<String>,
     next: u64,
     /// Those who wait to connect or to accept.
     waiting: Vec<Waker>,
+}
+
+/// The streams that wait at an address, and which of the listeners there, one after the other, they wait for.
+struct Backlog {
+    listener: u64,
+    streams: VecDeque<MemoryStream>,
 }
 
 /// One direction of a stream.
@@ -138,8 +144,11 @@ impl MemoryNet {
 
     /// Resets every stream of a host and ends its listeners: its process was killed.
     pub fn kill(&self, host: &str) {
-        let of_host = |address: &str| host_of(address) == host;
-        self.world.lock().listeners.retain(|address, _| !of_host(address));
+        let mut world = self.world.lock();
+        let (killed, kept) = std::mem::take(&mut world.listeners).into_iter().partition(|(at, _)| host_of(at) == host);
+        world.listeners = kept;
+        drop(world); // the streams in the backlogs lock the world themselves
+        drop::<BTreeMap<_, _>>(killed);
         self.reset(|pipe| pipe.from == host || pipe.to == host);
     }
 
@@ -147,7 +156,7 @@ impl MemoryNet {
     pub fn refuse(&self, address: &str, refuse: bool) {
         let mut world = self.world.lock();
         if refuse {
-            world.refusing.insert(address.to_owned(), ());
+            world.refusing.insert(address.to_owned());
         } else {
             world.refusing.remove(address);
         }
@@ -180,26 +189,27 @@ impl MemoryNet {
             world.waiting.push(cx.waker().clone());
             return Poll::Pending;
         }
-        let full = world.listeners.get(address).is_none_or(|backlog| backlog.len() >= BACKLOG);
-        if full || world.refusing.contains_key(address) {
+        let full = world.listeners.get(address).is_none_or(|backlog| backlog.streams.len() >= BACKLOG);
+        if full || world.refusing.contains(address) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
         }
         let (there, back) = (world.pipe(from, to), world.pipe(to, from));
         let arriving = MemoryStream { net: self.clone(), read: there, write: back };
         if let Some(backlog) = world.listeners.get_mut(address) {
-            backlog.push_back(arriving);
+            backlog.streams.push_back(arriving);
         }
         world.wake_waiting();
         Poll::Ready(Ok(MemoryStream { net: self.clone(), read: back, write: there }))
     }
 
-    fn poll_accept(&self, cx: &Context<'_>, address: &str) -> Poll<io::Result<MemoryStream>> {
+    fn poll_accept(&self, cx: &Context<'_>, address: &str, listener: u64) -> Poll<io::Result<MemoryStream>> {
         let mut world = self.world.lock();
-        let Some(backlog) = world.listeners.get_mut(address) else {
+        let backlog = world.listeners.get_mut(address).filter(|backlog| backlog.listener == listener);
+        let Some(backlog) = backlog else {
             // Killed: nothing comes here ever again.
             return Poll::Pending;
         };
-        match backlog.pop_front() {
+        match backlog.streams.pop_front() {
             Some(stream) => Poll::Ready(Ok(stream)),
             None => {
                 world.waiting.push(cx.waker().clone());
@@ -241,20 +251,23 @@ impl Net for MemoryHost {
         if world.listeners.contains_key(address) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        world.listeners.insert(address.to_owned(), VecDeque::new());
-        Ok(Box::new(MemoryListener { address: address.to_owned(), net: self.net.clone() }))
+        world.next += 1;
+        let listener = world.next;
+        world.listeners.insert(address.to_owned(), Backlog { listener, streams: VecDeque::new() });
+        Ok(Box::new(MemoryListener { address: address.to_owned(), id: listener, net: self.net.clone() }))
     }
 }
 
 struct MemoryListener {
     address: String,
+    id: u64,
     net: MemoryNet,
 }
 
 #[async_trait]
 impl Listener for MemoryListener {
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
-        let stream = std::future::poll_fn(|cx| self.net.poll_accept(cx, &self.address)).await?;
+        let stream = std::future::poll_fn(|cx| self.net.poll_accept(cx, &self.address, self.id)).await?;
         let from = self.net.world.lock().pipes.get(&stream.read).map(|pipe| pipe.from.clone());
         Ok((Box::new(stream), from.unwrap_or_default()))
     }
@@ -270,8 +283,12 @@ impl Listener for MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        let backlog = self.net.world.lock().listeners.remove(&self.address);
-        drop(backlog); // its streams lock the world themselves
+        let mut world = self.net.world.lock();
+        // Another may listen here since this one was killed.
+        let mine = world.listeners.get(&self.address).is_some_and(|backlog| backlog.listener == self.id);
+        let backlog = if mine { world.listeners.remove(&self.address) } else { None };
+        drop(world); // the streams in it lock the world themselves
+        drop(backlog);
     }
 }
 

@@ -94,6 +94,11 @@ impl Outbound {
         (queue.messages, queue.bytes)
     }
 
+    /// Does it still take messages?
+    pub(crate) fn is_open(&self) -> bool {
+        self.queue.lock().phase == Phase::Open
+    }
+
     /// Moves all that waits to the writer.
     pub(crate) fn drain_into(&self, schedule: &mut Schedule) {
         let (urgent, entries) = schedule.queue_mut();

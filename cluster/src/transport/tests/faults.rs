@@ -134,6 +134,26 @@ async fn stopping_ends_though_the_peer_hangs_or_is_not_reached() {
     assert!(matches!(a.event().await, Event::Closed(..)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_killed_silos_successor_takes_its_address() {
+    let net = MemoryNet::new();
+    let (mut a, b) = pair(&net).await;
+    let link = a.network.link(&b.peer()).unwrap();
+    a.opened().await;
+    net.kill("b");
+    let (why, _) = a.closed().await;
+    assert_eq!(why.evidence(), Evidence::Refused);
+    let next = Node::start(silo(3, "b:1"), net.host("b")).await.unwrap();
+    b.network.stop().await;
+    a.network.link(&b.peer()).unwrap();
+    assert_eq!(a.closed().await.0.evidence(), Evidence::Refused, "the successor is not who was meant");
+    let to_next = a.network.link(&next.peer()).unwrap();
+    a.opened().await;
+    to_next.finish();
+    assert_ne!(a.network.link(&next.peer()).unwrap().id(), to_next.id(), "a finished link is not given again");
+    assert_ne!(link.id(), to_next.id());
+}
+
 /// A stream to a node, past the handshake, as incarnation 9.
 async fn admitted(net: &MemoryNet, address: &str) -> Box<dyn Stream> {
     let identity = Identity {
