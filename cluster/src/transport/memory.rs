@@ -3,25 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::memory_stream::MemoryStream;
 use super::net::{Listener, Net, Stream};
 
-/// How many bytes are under way in one direction of a stream before its writer waits.
-const WINDOW: usize = 64 * 1024;
 /// How many streams wait to be accepted.
 const BACKLOG: usize = 1024;
 
 /// What happens to bytes from one host to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Path {
+pub(crate) enum Path {
     /// They are late: they arrive when the fault is healed, as with TCP.
     Partitioned,
     /// They are taken and lost, and the writer sees nothing of it.
@@ -29,10 +26,10 @@ enum Path {
 }
 
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     listeners: BTreeMap<String, Backlog>,
-    pipes: BTreeMap<u64, Pipe>,
-    paths: BTreeMap<(String, String), Path>,
+    pub(crate) pipes: BTreeMap<u64, Pipe>,
+    pub(crate) paths: BTreeMap<(String, String), Path>,
     refusing: BTreeSet<String>,
     next: u64,
     /// Those who wait to connect or to accept.
@@ -46,21 +43,21 @@ struct Backlog {
 }
 
 /// One direction of a stream.
-struct Pipe {
-    from: String,
-    to: String,
-    bytes: BytesMut,
+pub(crate) struct Pipe {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) bytes: BytesMut,
     /// The writer is gone: what is in it is the rest.
-    ended: bool,
+    pub(crate) ended: bool,
     /// The reader is gone.
-    abandoned: bool,
-    reset: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    pub(crate) abandoned: bool,
+    pub(crate) reset: bool,
+    pub(crate) reader: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
 }
 
 impl Pipe {
-    fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
         }
@@ -101,7 +98,7 @@ impl World {
 /// The network of some hosts in one process. Cheap to clone. An address is `host:port`.
 #[derive(Clone, Default)]
 pub struct MemoryNet {
-    world: Arc<Mutex<World>>,
+    pub(crate) world: Arc<Mutex<World>>,
 }
 
 impl MemoryNet {
@@ -289,95 +286,5 @@ impl Drop for MemoryListener {
         let backlog = if mine { world.listeners.remove(&self.address) } else { None };
         drop(world); // the streams in it lock the world themselves
         drop(backlog);
-    }
-}
-
-struct MemoryStream {
-    net: MemoryNet,
-    read: u64,
-    write: u64,
-}
-
-fn reset<T>() -> Poll<io::Result<T>> {
-    Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-}
-
-impl AsyncRead for MemoryStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut world = self.net.world.lock();
-        let World { pipes, paths, .. } = &mut *world;
-        let Some(pipe) = pipes.get_mut(&self.read) else { return reset() };
-        if pipe.reset {
-            return reset();
-        }
-        let late = !paths.is_empty() && paths.contains_key(&(pipe.from.clone(), pipe.to.clone()));
-        if late || (pipe.bytes.is_empty() && !pipe.ended) {
-            pipe.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let count = pipe.bytes.len().min(out.remaining());
-        out.put_slice(&pipe.bytes[..count]);
-        pipe.bytes.advance(count);
-        if let Some(writer) = pipe.writer.take() {
-            writer.wake();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for MemoryStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut world = self.net.world.lock();
-        let World { pipes, paths, .. } = &mut *world;
-        let Some(pipe) = pipes.get_mut(&self.write) else { return reset() };
-        if pipe.reset || pipe.abandoned || pipe.ended {
-            return reset();
-        }
-        let path = if paths.is_empty() { None } else { paths.get(&(pipe.from.clone(), pipe.to.clone())) };
-        if path == Some(&Path::Vanishing) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let count = bytes.len().min(WINDOW.saturating_sub(pipe.bytes.len()));
-        if count == 0 && !bytes.is_empty() {
-            pipe.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        pipe.bytes.extend_from_slice(&bytes[..count]);
-        if let Some(reader) = pipe.reader.take() {
-            reader.wake();
-        }
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(pipe) = self.net.world.lock().pipes.get_mut(&self.write) {
-            pipe.ended = true;
-            pipe.wake();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for MemoryStream {
-    fn drop(&mut self) {
-        let mut world = self.net.world.lock();
-        if let Some(pipe) = world.pipes.get_mut(&self.write) {
-            pipe.ended = true;
-            pipe.wake();
-        }
-        if let Some(pipe) = world.pipes.get_mut(&self.read) {
-            pipe.abandoned = true;
-            pipe.wake();
-        }
-        for id in [self.read, self.write] {
-            // The last of the two ends takes the pipe with it.
-            if world.pipes.get(&id).is_some_and(|pipe| pipe.ended && pipe.abandoned) {
-                world.pipes.remove(&id);
-            }
-        }
     }
 }

@@ -7,16 +7,20 @@
 //! - [`Link`], [`SendError`], [`LinkError`]: one connection, with a bounded queue before it.
 //! - [`Secret`], `Tls`: who may connect.
 
+mod accepting;
 mod auth;
 mod connection;
+mod dialing;
 mod error;
 mod handshake;
 mod link;
 mod memory;
+mod memory_stream;
 mod net;
 mod network;
 mod options;
 mod outbound;
+mod registry;
 mod schedule;
 #[cfg(test)]
 mod tests;

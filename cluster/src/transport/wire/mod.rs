@@ -15,6 +15,7 @@ pub mod fuzz;
 #[cfg(test)]
 mod golden;
 pub mod hello;
+mod hello_bytes;
 mod message;
 #[cfg(test)]
 mod mutations;
