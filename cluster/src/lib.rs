@@ -5,24 +5,26 @@
 //! - [`View`], [`Member`], [`Incarnation`]: who is in the cluster.
 //! - [`hash`]: where things belong.
 //! - [`Membership`]: where its rows are kept.
-//! - [`Message`]: what silos say to each other.
+//! - [`Talk`]: what silos say to each other of grains' places.
 //! - [`MemoryDirectory`], [`MemoryMembership`]: those of silos in one process.
 //! - [`RedisCluster`]: on a Redis server, or a Redis Cluster.
 //! - [`LocalDirectory`]: the directory of a silo without a cluster.
+//! - [`transport`]: connections between silos, and what travels on them.
 
+mod control;
 mod directory;
 pub mod hash;
 mod local;
 mod member;
 pub mod membership;
 mod memory;
-mod message;
 mod redis;
+pub mod transport;
 
+pub use control::{Answer, Ask, Talk};
 pub use directory::{Claim, Directory, DirectoryError, Location};
 pub use local::LocalDirectory;
 pub use member::{Incarnation, Member, MemberInfo, Standing, Status, View};
 pub use membership::Membership;
 pub use memory::{MemoryDirectory, MemoryMembership};
-pub use message::{Answer, Ask, ChainEntry, Correlation, Message, Request};
 pub use redis::{RedisCluster, RedisClusterOptions};

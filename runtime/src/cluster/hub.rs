@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
-use gristmill_cluster::{Correlation, Incarnation, Message};
-use gristmill_grains::codec;
+use bytes::Bytes;
+use gristmill_cluster::Incarnation;
+use gristmill_cluster::transport::wire::Message;
 use gristmill_grains::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::wires::{Receiver, SendError, Wires};
+use super::wires::{Correlation, Receiver, SendError, Wires};
 
 /// Messages on their way to one silo, at most.
 const MAX_QUEUED: usize = 10_000;
 
 /// What travels on a link.
 enum Item {
-    Message(Vec<u8>),
+    Message(u8, Bytes),
     /// The connection is over.
     End(String),
 }
@@ -70,13 +71,12 @@ impl Hub {
         self.0.handle.spawn(async move {
             while let Some(item) = arrives.recv().await {
                 let Some(receiver) = receiver.upgrade() else { return };
-                let encoded = match item {
-                    Item::Message(encoded) => encoded,
+                match item {
+                    Item::Message(kind, encoded) => match Message::decode(kind, encoded) {
+                        Ok(message) => receiver.receive(from, message),
+                        Err(error) => tracing::error!(%error, "a message between silos cannot be read"),
+                    },
                     Item::End(why) => return receiver.closed(from, &[], &why),
-                };
-                match codec::decode_wire(&encoded) {
-                    Ok(message) => receiver.receive(from, message),
-                    Err(fault) => tracing::error!(%fault, "a message between silos cannot be read"),
                 }
             }
         });
@@ -105,14 +105,14 @@ impl Hub {
     }
 
     fn send(&self, from: Incarnation, to: Incarnation, message: Message) -> Result<(), SendError> {
-        let encoded = codec::encode_wire(&message).map_err(|_| SendError::Overloaded { limit: codec::MAX_BODY })?;
+        let encoded = message.encode().map_err(|_| SendError::TooLarge)?.to_bytes();
         let mut state = self.0.state.lock();
         if state.cut.contains(&(from, to)) || !state.silos.contains_key(&from) {
             return Err(SendError::Gone);
         }
         let Some(receiver) = state.silos.get(&to).cloned() else { return Err(SendError::Gone) };
         let link = state.links.entry((from, to)).or_insert_with(|| self.link(from, receiver));
-        link.try_send(Item::Message(encoded)).map_err(|_| SendError::Overloaded { limit: MAX_QUEUED })
+        link.try_send(Item::Message(message.kind(), encoded)).map_err(|_| SendError::Overloaded { limit: MAX_QUEUED })
     }
 }
 

@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
+use gristmill_cluster::transport::wire::{ChainEntry, Control, Message, NotHere, Response};
 use gristmill_cluster::{
-    Answer, Ask, ChainEntry, Claim, Correlation, Directory, DirectoryError, Incarnation, Location, Message, Status,
-    View, hash,
+    Answer, Ask, Claim, Directory, DirectoryError, Incarnation, Location, Status, Talk, View, hash,
 };
 use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::turn::{ChainNode, Origin};
-use gristmill_grains::{ActivationId, Cause, Fault, GrainId};
+use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
 use super::router::Router;
 use super::serve::{Item, Serving};
-use super::wires::{Receiver, SendError, Wires};
+use super::wires::{Correlation, Receiver, SendError, Wires};
 use crate::core::Core;
 
 /// Turns that wait for a call, as told to other silos: the nearest ones.
@@ -158,7 +159,7 @@ impl Node {
     /// Sends a message; to itself, too.
     pub(super) fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
         if to != self.me {
-            let asks = matches!(message, Message::Request(_) | Message::Ask { .. });
+            let asks = matches!(message, Message::Request(_) | Message::Control(_));
             if !asks {
                 return self.wires.send(to, message);
             }
@@ -179,7 +180,7 @@ impl Node {
 
     #[expect(clippy::result_large_err, reason = "the item goes back to be refused")]
     fn enqueue(&self, item: Item) -> Result<(), Item> {
-        let place = hash::of_grain(&item.request.grain) as usize % self.inbox.len();
+        let place = hash::of_grain(&item.request.target) as usize % self.inbox.len();
         self.inbox[place].try_send(item).map_err(|full| full.into_inner())
     }
 
@@ -204,7 +205,7 @@ impl Node {
             let mut partings = self.partings.lock();
             partings.awaited.insert(other);
             drop(partings);
-            if self.wires.send(other, Message::Goodbye).is_err() {
+            if self.wires.send(other, talk(0, &Talk::Goodbye)).is_err() {
                 self.partings.lock().awaited.remove(&other);
             }
         }
@@ -225,7 +226,7 @@ impl Node {
                 Some(origin) => (Incarnation::from_u128(origin.process), origin.turn),
                 None => (self.me, node.turn),
             };
-            ChainEntry { silo, turn, access: node.access, link: node.link() }
+            ChainEntry { incarnation: silo, turn, access: node.access, link: node.link() }
         };
         waiting.take(MAX_CHAIN).map(entry).collect()
     }
@@ -233,7 +234,7 @@ impl Node {
     /// The turns that wait for a call, as another silo told.
     pub(super) fn chain_from(&self, chain: Vec<ChainEntry>) -> Option<Arc<ChainNode>> {
         chain.into_iter().take(MAX_CHAIN).rev().fold(None, |parent, entry| {
-            let ChainEntry { silo, turn, access, link } = entry;
+            let ChainEntry { incarnation: silo, turn, access, link } = entry;
             // Turns of this silo are known by their numbers, others get one that no turn here has.
             let here = if silo == self.me { turn } else { hash::of_turn(silo, turn) | FOREIGN };
             let origin = Origin { process: silo.as_u128(), turn, link };
@@ -317,7 +318,7 @@ impl Node {
         let correlation = self.asks.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.asked.lock().insert(correlation, (silo, sender));
-        let sent = self.tell(silo, Message::Ask { correlation, ask });
+        let sent = self.tell(silo, talk(correlation, &Talk::Ask(ask)));
         let answer = match sent {
             Ok(()) => tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok),
             Err(_) => None,
@@ -343,6 +344,36 @@ impl Node {
     }
 }
 
+impl Node {
+    fn talk(&self, from: Incarnation, correlation: Correlation, said: Talk) {
+        match said {
+            Talk::Goodbye => {
+                let mut partings = self.partings.lock();
+                partings.left.insert(from);
+                let _ = self.wires.send(from, talk(0, &Talk::Farewell)); // or it waits until it must not any more
+            }
+            Talk::Farewell => drop(self.partings.lock().awaited.remove(&from)),
+            Talk::Ask(ask) => {
+                let Some(node) = self.myself.upgrade() else { return };
+                self.spawn(async move {
+                    let body = encoded(&node.clone().answer(ask).await);
+                    let reply = Message::ControlReply(Control { correlation, body });
+                    let _ = node.tell(from, reply); // or who asked asks again
+                });
+            }
+        }
+    }
+}
+
+fn talk(correlation: Correlation, said: &Talk) -> Message {
+    Message::Control(Control { correlation, body: encoded(said) })
+}
+
+/// Of names, numbers and texts: it fails only for what is too large, and then nothing can be said.
+fn encoded(value: &impl serde::Serialize) -> Bytes {
+    codec::encode_wire(value).unwrap_or_default().into()
+}
+
 impl Remote for Node {
     fn send(&self, call: RemoteCall) {
         self.router.send(call);
@@ -354,35 +385,28 @@ impl Receiver for Node {
         match message {
             Message::Request(request) => {
                 if let Err(Item { from, request }) = self.enqueue(Item { from, request }) {
-                    let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.grain);
-                    let (correlation, answer) = (request.correlation, Err(fault));
-                    let _ = self.tell(from, Message::Response { correlation, answer }); // or the caller's deadline ends it
+                    let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.target);
+                    let response = Response { correlation: request.correlation, result: Err(fault) };
+                    let _ = self.tell(from, Message::Response(response)); // or the caller's deadline ends it
                 }
             }
-            Message::Response { correlation, answer } => self.router.answered(from, correlation, answer),
-            Message::NotHere { correlation } => self.router.not_here(from, correlation),
+            Message::Response(Response { correlation, result }) => self.router.answered(from, correlation, result),
+            Message::NotHere(NotHere { correlation, .. }) => self.router.not_here(from, correlation),
             Message::Cancel { correlation } => self.serving.cancel(from, correlation),
-            Message::Goodbye => {
-                let mut partings = self.partings.lock();
-                partings.left.insert(from);
-                let _ = self.wires.send(from, Message::Farewell); // or it waits until it must not any more
-            }
-            Message::Farewell => drop(self.partings.lock().awaited.remove(&from)),
-            Message::Ask { correlation, ask } => {
-                let Some(node) = self.myself.upgrade() else { return };
-                self.spawn(async move {
-                    let answer = node.clone().answer(ask).await;
-                    let _ = node.tell(from, Message::Answer { correlation, answer }); // or who asked asks again
-                });
-            }
-            Message::Answer { correlation, answer } => {
+            Message::Control(Control { correlation, body }) => match codec::decode_wire(&body) {
+                Ok(talk) => self.talk(from, correlation, talk),
+                Err(fault) => tracing::error!(silo = %from, %fault, "a question of a silo cannot be read"),
+            },
+            Message::ControlReply(Control { correlation, body }) => {
                 let mut asked = self.asked.lock();
                 if asked.get(&correlation).is_some_and(|(silo, _)| *silo == from)
                     && let Some((_, sender)) = asked.remove(&correlation)
+                    && let Ok(answer) = codec::decode_wire(&body)
                 {
                     drop(sender.send(answer)); // who asked may have gone
                 }
             }
+            Message::ViewHint { .. } | Message::Probe { .. } | Message::ProbeAck { .. } | Message::Goodbye => {}
         }
     }
 

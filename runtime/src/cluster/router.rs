@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use gristmill_cluster::{Correlation, Incarnation, Location, Message, Request, hash};
+use gristmill_cluster::transport::wire::{Message, Request};
+use gristmill_cluster::{Incarnation, Location, hash};
 use gristmill_grains::port::RemoteCall;
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault, GrainId};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::lane::{Lane, Step};
 use super::node::Node;
-use super::wires::SendError;
+use super::wires::{Correlation, SendError};
 
 /// Locks, by the grain's hash. The number of a request ends with its grain's.
 const SHARDS: u64 = 64;
@@ -137,14 +138,15 @@ impl Router {
             let correlation = self.requests.fetch_add(1, Ordering::Relaxed) * SHARDS + number;
             let request = Request {
                 correlation,
-                grain: grain.clone(),
+                target: grain.clone(),
                 interface: call.interface.clone(),
                 method: call.method,
-                arguments: call.arguments.clone(),
-                remaining: call.deadline - now,
+                remaining_ms: u32::try_from((call.deadline - now).as_millis().max(1)).unwrap_or(u32::MAX),
                 one_way: call.reply.is_none(),
+                flags: 0,
                 chain: node.chain_of(call.caller.as_ref()),
-                request: call.request.clone(),
+                context: call.request.clone(),
+                body: call.arguments.clone(),
             };
             match node.tell(to, Message::Request(request)) {
                 Ok(()) => {
@@ -153,10 +155,10 @@ impl Router {
                         *shard.entering.entry(grain.clone()).or_default() += 1;
                     }
                 }
-                Err(SendError::Overloaded { limit }) => {
+                Err(error @ (SendError::Overloaded { .. } | SendError::TooLarge)) => {
                     let (call, step) = lane.answered(place);
                     effects.extend(call.map(|call| {
-                        let fault = named(&call, Fault::not_executed(Cause::Overloaded { limit }));
+                        let fault = named(&call, Fault::not_executed(error.cause()));
                         Effect::Reply(call, Err(fault))
                     }));
                     last = step;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use gristmill_cluster::{Correlation, Incarnation, Message, Request};
+use gristmill_cluster::Incarnation;
+use gristmill_cluster::transport::wire::{Message, NotHere, Request, Response};
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::port::{CallOptions, RemoteCall, Runtime};
 use gristmill_grains::sync::Mutex;
@@ -13,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::node::Node;
+use super::wires::Correlation;
 use crate::methods::Served;
 
 /// A request, and whose.
@@ -50,7 +53,7 @@ impl Serving {
 pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) {
     while let Some(item) = inbox.recv().await {
         let Some(node) = node.upgrade() else { return };
-        let own = (item.from == node.me()).then(|| item.request.grain.clone());
+        let own = (item.from == node.me()).then(|| item.request.target.clone());
         node.serve(item.from, item.request);
         if let Some(grain) = own {
             node.router().entered(&grain);
@@ -63,15 +66,17 @@ pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) 
 impl Node {
     fn serve(self: &Arc<Self>, from: Incarnation, request: Request) {
         let Some(core) = self.core() else { return };
-        let Request { correlation, grain, interface, method, arguments, remaining, one_way, chain, request } = request;
+        let Request {
+            correlation, target: grain, interface, method, remaining_ms, one_way, chain, context, body, ..
+        } = request;
         let wire = core.wire_method(&interface, method);
         let wire = match wire {
             Ok(wire) => wire,
             Err(cause) => return self.reply(from, correlation, Err(Fault::not_executed(cause).of(&grain))),
         };
         let options = CallOptions {
-            deadline: Some(deadline_after(remaining)),
-            request,
+            deadline: Some(deadline_after(Duration::from_millis(remaining_ms.into()))),
+            request: context,
             awaited: !one_way,
             from_turn: !chain.is_empty(),
             inline: !one_way,
@@ -80,10 +85,10 @@ impl Node {
         };
         let runtime: Arc<dyn Runtime> = core.clone();
         if one_way {
-            let posted = wire.post(&runtime, grain.key(), &arguments, &options);
+            let posted = wire.post(&runtime, grain.key(), &body, &options);
             return self.reply(from, correlation, posted.map(|()| Bytes::new()));
         }
-        match wire.serve(&runtime, grain.key(), &arguments, &options) {
+        match wire.serve(&runtime, grain.key(), &body, &options) {
             Served::Over(answer) => self.reply(from, correlation, answer),
             Served::Under(call) => {
                 let node = self.clone();
@@ -147,8 +152,10 @@ impl Node {
 
     fn reply(&self, to: Incarnation, correlation: Correlation, answer: Result<Bytes, Fault>) {
         let message = match answer {
-            Err(fault) if matches!(fault.cause(), Cause::Moved) => Message::NotHere { correlation },
-            answer => Message::Response { correlation, answer },
+            Err(fault) if matches!(fault.cause(), Cause::Moved) => {
+                Message::NotHere(NotHere { correlation, owner: None, view: self.view().version })
+            }
+            result => Message::Response(Response { correlation, result }),
         };
         if let Err(error) = self.tell(to, message) {
             tracing::debug!(silo = %to, ?error, "a call's answer could not be sent; its caller waits until its deadline");

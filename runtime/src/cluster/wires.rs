@@ -1,6 +1,11 @@
 //! What the cluster needs of a transport.
 
-use gristmill_cluster::{Correlation, Incarnation, Message};
+use gristmill_cluster::Incarnation;
+use gristmill_cluster::transport::wire::Message;
+use gristmill_grains::Cause;
+
+/// Names a request to the one who sent it, until it is answered.
+pub(crate) type Correlation = u64;
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,8 +15,20 @@ pub(crate) enum SendError {
         /// How many messages may.
         limit: usize,
     },
+    /// No connection takes a message of this size.
+    TooLarge,
     /// The silo is not known, or dead.
     Gone,
+}
+
+impl SendError {
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Overloaded { limit } => Cause::Overloaded { limit },
+            Self::TooLarge => Cause::Codec { detail: "the message is larger than a connection takes".to_owned() },
+            Self::Gone => Cause::SiloUnavailable { reason: "there is no connection to it".to_owned() },
+        }
+    }
 }
 
 /// Carries messages to other silos, in order for each.

@@ -1,0 +1,49 @@
+//! What the runtimes of two silos say to each other, inside of the transport's control messages.
+
+use gristmill_grains::{Fault, GrainId};
+use serde::{Deserialize, Serialize};
+
+use crate::Location;
+
+/// The body of a [`Control`](crate::transport::wire::Control) message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Talk {
+    /// A question; its answer is the body of a reply.
+    Ask(Ask),
+    /// The sender leaves: it is to be sent no more requests. Answered by [`Farewell`](Self::Farewell).
+    Goodbye,
+    /// No more requests come.
+    Farewell,
+}
+
+/// A question of the cluster's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// To the grain's broker: where is it? Activates it if it is nowhere.
+    Locate {
+        /// The grain.
+        grain: GrainId,
+        /// Where it was looked for in vain.
+        stale: Option<Location>,
+    },
+    /// Activate the grain, unless it is active there.
+    Activate {
+        /// The grain.
+        grain: GrainId,
+        /// The row that may be replaced.
+        expect: Option<Location>,
+    },
+}
+
+/// An answer to a question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Where the grain is.
+    At(Location),
+    /// Another activation owns the grain.
+    Held(Location),
+    /// The grain cannot be activated: callers are told.
+    Failed(Fault),
+    /// Not by this silo, now: it leaves, or does not host the type. Ask another.
+    No,
+}

@@ -1,0 +1,48 @@
+//! One function per decoder: takes any bytes, panics only where a promise is broken. Called by `cluster/fuzz` and tests.
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::{Frame, FrameDecoder, FrameEncoder, LAST, PART};
+use super::hello::Handshake;
+use super::{Message, Reassembly};
+
+/// Frames out of any bytes; what decodes encodes back to the same bytes.
+pub fn frames(data: &[u8]) {
+    let mut input = BytesMut::from(data);
+    let (mut decoder, mut encoder, mut again) = (FrameDecoder::default(), FrameEncoder::default(), BytesMut::new());
+    while let Ok(Some(frame)) = decoder.next(&mut input) {
+        encoder.put(&mut again, frame.kind, frame.flags, &[&frame.payload]);
+    }
+    assert_eq!(again[..], data[..again.len()], "a frame that was read is not what was written");
+}
+
+/// A handshake frame out of any bytes; what decodes encodes back to the same bytes.
+pub fn handshake(data: &[u8]) {
+    let Ok(Some((frame, used))) = Handshake::decode(data) else { return };
+    let again = frame.encode();
+    assert_eq!(again.as_deref().ok(), Some(&data[..used]), "a frame that was read is not what was written");
+}
+
+/// A message out of any bytes (the first is its kind); what decodes encodes to what decodes to the same.
+pub fn message(data: &[u8]) {
+    let Some((kind, payload)) = data.split_first() else { return };
+    let Ok(message) = Message::decode(*kind, Bytes::copy_from_slice(payload)) else { return };
+    let Ok(encoded) = message.encode() else { panic!("decoded, but cannot be encoded: {message:?}") };
+    let Ok(again) = Message::decode(*kind, encoded.to_bytes()) else { panic!("does not decode again: {message:?}") };
+    assert_eq!(format!("{again:?}"), format!("{message:?}"), "not the message that was encoded");
+}
+
+/// Parts out of any bytes: each run is a kind, flags, a length and as many bytes.
+pub fn reassembly(data: &[u8]) {
+    let (mut rest, mut reassembly) = (data, Reassembly::default());
+    while let [kind, flags, length, tail @ ..] = rest {
+        let (payload, tail) = tail.split_at(tail.len().min((*length).into()));
+        let frame = Frame { kind: *kind, flags: flags & (PART | LAST), payload: Bytes::copy_from_slice(payload) };
+        match reassembly.push(frame) {
+            Ok(Some((kind, bytes))) => drop(Message::decode(kind, bytes)),
+            Ok(None) => {}
+            Err(_) => return,
+        }
+        rest = tail;
+    }
+}
