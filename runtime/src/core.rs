@@ -277,6 +277,14 @@ impl Core {
         }
     }
 
+    /// The other silos have this one's grains.
+    pub(crate) fn evicted(&self, reason: &str) {
+        if self.superseded.lock().replace(reason.to_owned()).is_none() {
+            let _ = self.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
+            self.must_stop.notify_one();
+        }
+    }
+
     /// Records a `keep_running` grain, so that it is brought back after a restart.
     pub(crate) async fn keep(&self, options: &GrainOptions, grain: &GrainId) -> Result<(), Fault> {
         if !options.keep_running {

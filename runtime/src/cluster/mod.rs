@@ -4,12 +4,16 @@
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
 //! - [`serve`]: calls from elsewhere of grains here.
 //! - [`broker`]: where a grain is activated.
-//! - [`wires`]: what is needed of a transport; [`hub`]: one in memory.
+//! - [`agent`]: the silo's part in the membership; [`options`].
+//! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
+pub(crate) mod agent;
 mod broker;
 pub(crate) mod hub;
 mod lane;
+pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod options;
 mod router;
 mod serve;
 pub(crate) mod wires;

@@ -143,6 +143,18 @@ impl Node {
         });
     }
 
+    /// The rows as they are now: their beats move without a new version.
+    pub(crate) fn set_rows(&self, view: View) {
+        let view = Arc::new(view);
+        self.view.send_if_modified(|known| {
+            let newer = view.version > known.version;
+            if view.version >= known.version {
+                *known = view.clone();
+            }
+            newer
+        });
+    }
+
     /// Runs work on the silo's threads.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Some(core) = self.core() {
@@ -411,14 +423,26 @@ impl Receiver for Node {
     }
 
     fn closed(&self, silo: Incarnation, unsent: &[Correlation], why: &str) {
+        self.lost(silo, unsent, why);
+        self.caller_gone(silo);
+    }
+}
+
+impl Node {
+    /// The connection to a silo is over; these requests never left.
+    pub(super) fn lost(&self, silo: Incarnation, unsent: &[Correlation], why: &str) {
         self.asked.lock().retain(|_, (asked, _)| *asked != silo);
         {
             let mut partings = self.partings.lock();
             partings.awaited.remove(&silo);
             partings.left.remove(&silo);
         }
-        self.serving.gone(silo);
         self.router.closed(silo, unsent, why);
+    }
+
+    /// A silo waits for no answers any more.
+    pub(super) fn caller_gone(&self, silo: Incarnation) {
+        self.serving.gone(silo);
     }
 }
 
