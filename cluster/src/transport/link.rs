@@ -59,6 +59,7 @@ impl Link {
     ///
     /// # Errors
     /// The queue is full, the link has ended or the message is too large. It comes back in the error, and was not sent.
+    /// A goodbye is refused as well: [`finish`](Self::finish) says it.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
         self.outbound.try_send(message)
     }

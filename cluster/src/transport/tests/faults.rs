@@ -1,5 +1,6 @@
 //! Peers that die, hang, stop or misbehave.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,10 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::support::{Event, Node, correlation, correlations, incarnation, request, silo};
 use crate::transport::auth::OsEntropy;
 use crate::transport::handshake::{Local, dial};
+use crate::transport::wire::Message;
 use crate::transport::wire::frame::{FrameEncoder, HEADER};
 use crate::transport::wire::hello::{Identity, Refusal, Role};
 use crate::transport::{
-    Evidence, HandshakeError, LinkError, MemoryNet, Net, NetworkError, PROTOCOL, SendErrorKind, Stream,
+    Evidence, HandshakeError, Link, LinkError, MemoryNet, Net, Network, NetworkError, PROTOCOL, PeerAddress, Receiver,
+    SendErrorKind, Stream,
 };
 
 async fn pair(net: &MemoryNet) -> (Node, Node) {
@@ -49,13 +52,13 @@ async fn only_received_bytes_count_as_life() {
     let link = a.network.link(&b.peer()).unwrap();
     a.opened().await;
     tokio::time::advance(Duration::from_secs(1)).await;
-    link.try_send(crate::transport::wire::Message::Probe { number: 1 }).unwrap();
+    link.try_send(Message::Probe { number: 1 }).unwrap();
     a.message().await;
     let heard = link.last_received().unwrap();
     net.stall("a", "b");
     for number in 2..10 {
         tokio::time::advance(Duration::from_secs(1)).await;
-        link.try_send(crate::transport::wire::Message::Probe { number }).unwrap();
+        link.try_send(Message::Probe { number }).unwrap();
     }
     assert!(tokio::time::timeout(Duration::from_secs(5), a.events.recv()).await.is_err());
     assert_eq!(link.last_received().unwrap(), heard);
@@ -154,6 +157,36 @@ async fn a_killed_silos_successor_takes_its_address() {
     assert_ne!(link.id(), to_next.id());
 }
 
+/// Fails on the first message.
+struct Panicking(tokio::sync::mpsc::UnboundedSender<LinkError>);
+
+impl Receiver for Panicking {
+    fn opened(&self, _: &Arc<Link>) {}
+
+    fn message(&self, _: &Arc<Link>, _: Message) {
+        panic!("on purpose");
+    }
+
+    fn closed(&self, _: &Arc<Link>, why: LinkError, _: Vec<Message>) {
+        drop(self.0.send(why));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_panics_ends_only_the_link() {
+    let net = MemoryNet::new();
+    let mut a = Node::start(silo(1, "a:1"), net.host("a")).await.unwrap();
+    let (ended, mut why) = tokio::sync::mpsc::unbounded_channel();
+    let (host, handle) = (Arc::new(net.host("b")), tokio::runtime::Handle::current());
+    let b = Network::start(silo(2, "b:1"), host, handle, Arc::new(Panicking(ended))).await.unwrap();
+    let to_b = PeerAddress { incarnation: incarnation(2), join: 1, address: b.address() };
+    for _ in 0..2 {
+        a.network.link(&to_b).unwrap().try_send(request(1, "x", 1)).unwrap();
+        assert_eq!(why.recv().await, Some(LinkError::Receiver));
+        a.closed().await;
+    }
+}
+
 /// A stream to a node, past the handshake, as incarnation 9.
 async fn admitted(net: &MemoryNet, address: &str) -> Box<dyn Stream> {
     let identity = Identity {
@@ -163,7 +196,7 @@ async fn admitted(net: &MemoryNet, address: &str) -> Box<dyn Stream> {
         join: 1,
         address: "x:1".to_owned(),
     };
-    let local = Local { identity, protocol: PROTOCOL, secret: None, entropy: std::sync::Arc::new(OsEntropy) };
+    let local = Local { identity, protocol: PROTOCOL, secret: None, entropy: Arc::new(OsEntropy) };
     let mut stream = net.host("x").connect(address).await.unwrap();
     dial(&mut *stream, &local, None, &|_| Ok(())).await.unwrap();
     stream
