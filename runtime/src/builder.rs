@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use gristmill_cluster::LocalDirectory;
+use gristmill_cluster::{Directory, Incarnation, LocalDirectory, Membership};
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::Binding;
@@ -17,7 +17,9 @@ use gristmill_storage::MemoryStorage;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout_at};
 
-use crate::cluster::node::Node;
+use crate::clustering::node::Node;
+use crate::clustering::options::ClusterOptions;
+use crate::clustering::start::Setup;
 use crate::committer::{Committer, LANES};
 use crate::core::Core;
 use crate::graph::WaitGraph;
@@ -28,7 +30,7 @@ use crate::options::SiloOptions;
 use crate::services::{Service, Services};
 use crate::silo::Silo;
 use crate::sweeper::Sweeper;
-use crate::{collector, monitor};
+use crate::{clustering, collector, monitor};
 
 /// Why a silo did not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The silo's services did not start.
     #[error("the silo's services did not start: {0}")]
     Services(String),
+    /// The silo could not take part in its cluster.
+    #[error("the cluster: {0}")]
+    Cluster(String),
     /// There is no tokio runtime here.
     #[error("a silo starts inside a tokio runtime, and its grains run on it")]
     NoRuntime,
@@ -64,6 +69,9 @@ pub enum StartError {
     #[error("built with panic = \"abort\": a panic in one grain would end the silo; build with panic = \"unwind\"")]
     PanicAbort,
 }
+
+/// Keeps the numbers of incarnations apart from the silo's other ones.
+const INCARNATION: u64 = 0x1f83_d9ab_fb41_bd6b;
 
 type Register = Box<dyn FnOnce(&Arc<Core>, &[Arc<dyn CallFilter>]) -> Result<Registered, StartError> + Send>;
 
@@ -83,6 +91,7 @@ pub struct SiloBuilder {
     outgoing: Vec<Arc<dyn CallFilter>>,
     grains: Vec<Register>,
     types: BTreeSet<String>,
+    cluster: Option<Setup>,
     pub(crate) node: Option<Arc<Node>>,
 }
 
@@ -113,6 +122,23 @@ impl SiloBuilder {
     /// [`storage`](Self::storage), for one that somebody else holds as well.
     pub fn shared_storage(mut self, name: impl Into<String>, storage: Arc<dyn GrainStorage>) -> Self {
         self.storages.push((name.into(), storage));
+        self
+    }
+
+    /// Takes part in a cluster, whose membership and directory are kept there.
+    ///
+    /// ```no_run
+    /// # use gristmill::prelude::*;
+    /// use gristmill::cluster::{ClusterOptions, RedisCluster};
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = RedisCluster::connect("redis://127.0.0.1:6379").await?;
+    /// let options = ClusterOptions { listen: "127.0.0.1:7001".to_owned(), ..ClusterOptions::default() };
+    /// let silo = Silo::builder().cluster(cluster, options).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cluster(mut self, kept: impl Membership + Directory + Clone, options: ClusterOptions) -> Self {
+        self.cluster = Some(Setup { rows: Arc::new(kept.clone()), directory: Arc::new(kept), options });
         self
     }
 
@@ -168,12 +194,25 @@ impl SiloBuilder {
         self.options.validate().map_err(StartError::Option)?;
         self.name_storages()?;
         let (runs, floor) = begin_runs(&self.storages, self.options.activation_timeout).await?;
+        let seed = *self.options.seed.get_or_insert_with(os_seed);
+        let mut taking = None;
+        if let Some(setup) = self.cluster.take() {
+            // From a stream of its own: the silo's ids follow from its seed, cluster or not.
+            let me = Incarnation::from_u128(fastrand::Rng::with_seed(seed ^ INCARNATION).u128(..));
+            let joined = clustering::start::join(&setup, me, self.types(), self.options.activation_timeout).await;
+            let (node, takes) = joined.map_err(StartError::Cluster)?;
+            self.node = Some(node);
+            taking = Some(takes);
+        }
         let core = self.assemble(handle, runs, floor)?;
         let unstarted = Unstarted(Some(core.clone()));
         let services =
             Services::start(services(&core)).await.map_err(|error| StartError::Services(error.to_string()))?;
+        if let Some(taking) = &taking {
+            taking.activate(&core).await.map_err(StartError::Cluster)?;
+        }
         unstarted.started();
-        let silo = Silo::new(core.clone(), services);
+        let silo = Silo::new(core.clone(), services, taking);
         core.spawn_task(keeper::bring_back(core.clone()));
         Ok(silo)
     }

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
-use crate::cluster::node::Node;
+use crate::clustering::node::Node;
 use crate::committer::Committer;
 use crate::events::SiloEvent;
 use crate::graph::WaitGraph;

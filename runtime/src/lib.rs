@@ -5,7 +5,7 @@
 //! - [`grains`]: the programming model (keys, interfaces, references, state); [`prelude`] has what most programs name.
 //! - [`storage`]: the stores that keep grains' state.
 //! - [`Metrics`], [`SiloEvent`]: what a silo tells about itself.
-//! - [`testing`]: several silos in one process.
+//! - [`cluster`]: taking part in a cluster; [`testing`]: several silos in one process.
 //! - Inside: `host` and `catalog` (grain types and their activations), `activation` (mailbox, turns, commits,
 //!   lifecycle), `committer` (group commit), `graph` (deadlocks), `sweeper` (deadlines), `collector` (idleness, memory),
 //!   `keeper` (`keep_running`), `services` (the supervision tree).
@@ -13,7 +13,7 @@
 mod activation;
 mod builder;
 mod catalog;
-mod cluster;
+mod clustering;
 mod collector;
 mod committer;
 mod core;
@@ -38,6 +38,17 @@ pub use events::SiloEvent;
 pub use metrics::{GrainMetrics, Metrics, StorageMetrics, TickMetrics};
 pub use options::SiloOptions;
 pub use silo::{Silo, Stopped};
+
+/// Taking part in a cluster.
+pub mod cluster {
+    pub use gristmill_cluster::transport::{Secret, WeakSecret};
+    pub use gristmill_cluster::{
+        Incarnation, Member, MemberInfo, Membership, MemoryDirectory, MemoryMembership, RedisCluster,
+        RedisClusterOptions, Status, View,
+    };
+
+    pub use crate::clustering::options::ClusterOptions;
+}
 
 pub use gristmill_grains as grains;
 pub use gristmill_storage as storage;

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::builder::SiloBuilder;
+use crate::clustering::start::Taking;
 use crate::core::Core;
 use crate::events::SiloEvent;
 use crate::metrics::{Metrics, StorageMetrics};
@@ -25,6 +26,7 @@ pub struct Silo(Arc<Running>);
 struct Running {
     core: Arc<Core>,
     services: Mutex<Option<Services>>,
+    taking: Mutex<Option<Taking>>,
     /// How the silo was stopped, once it is; held while it is being stopped.
     stopped: tokio::sync::Mutex<Option<Stopped>>,
 }
@@ -43,8 +45,9 @@ impl Silo {
         SiloBuilder::default()
     }
 
-    pub(crate) fn new(core: Arc<Core>, services: Services) -> Self {
-        Self(Arc::new(Running { core, services: Mutex::new(Some(services)), stopped: tokio::sync::Mutex::default() }))
+    pub(crate) fn new(core: Arc<Core>, services: Services, taking: Option<Taking>) -> Self {
+        let (services, taking) = (Mutex::new(Some(services)), Mutex::new(taking));
+        Self(Arc::new(Running { core, services, taking, stopped: tokio::sync::Mutex::default() }))
     }
 
     /// A reference to a grain: `let alice: PlayerRef = silo.grain("alice");`. Does no I/O and activates nothing.
@@ -131,6 +134,10 @@ impl Silo {
         }
         core.begin_stop();
         tracing::info!("the silo is stopping");
+        let taking = self.0.taking.lock().take();
+        if let Some(taking) = &taking {
+            taking.leave().await;
+        }
         let deadline = deadline_after(core.options.drain_timeout);
         let live = || core.hosts().iter().map(|host| host.live()).sum::<usize>();
         while live() > 0 && Instant::now() < deadline {
@@ -145,6 +152,9 @@ impl Silo {
         let dropped = live();
         if dropped > 0 {
             tracing::error!(dropped, "the drain timeout is over; dropping what has not ended");
+        }
+        if let Some(taking) = taking {
+            taking.end().await;
         }
         self.0.end();
         let services = self.0.services.lock().take();

@@ -13,8 +13,8 @@ use gristmill_grains::{ActivationId, GrainId, InterfaceRef, RefKey};
 use tokio::runtime::Handle;
 
 use crate::builder::{SiloBuilder, StartError};
-use crate::cluster::hub::Hub;
-use crate::cluster::node::Node;
+use crate::clustering::hub::Hub;
+use crate::clustering::node::Node;
 use crate::{Silo, Stopped};
 
 /// Silos of one process that are one cluster: their network and directory are in memory, and this says who lives.
@@ -105,7 +105,7 @@ impl TestCluster {
         builder.node = Some(node.clone());
         let types = builder.types();
         let silo = builder.start().await?;
-        let receiver: Arc<dyn crate::cluster::wires::Receiver> = node.clone();
+        let receiver: Arc<dyn crate::clustering::wires::Receiver> = node.clone();
         self.hub.plug_in(incarnation, Arc::downgrade(&receiver));
         let info =
             MemberInfo { address: format!("silo-{number}"), name: number.to_string(), types, labels: BTreeMap::new() };

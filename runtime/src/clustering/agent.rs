@@ -251,7 +251,8 @@ impl Agent {
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
-        let reason = "the other silos declared this one dead (it was paused, or cut off from them), and have its grains";
+        let reason =
+            "the other silos declared this one dead (it was paused, or cut off from them), and have its grains";
         tracing::error!(silo = %self.me, "{reason}; it ends now");
         if self.exit_when_dead {
             // Not an orderly end: whatever would be said now may contradict the successors.
@@ -292,10 +293,10 @@ impl Agent {
         if snapshot.view.members.get(&self.me).is_some_and(|own| own.status == Status::Dead) {
             self.die();
         }
-        let dead = |view: &View, silo: &Incarnation| {
-            view.members.get(silo).is_none_or(|member| member.status == Status::Dead)
-        };
-        let died: Vec<_> = known.members.keys().filter(|silo| !dead(&known, silo) && dead(&snapshot.view, silo)).copied().collect();
+        let dead =
+            |view: &View, silo: &Incarnation| view.members.get(silo).is_none_or(|member| member.status == Status::Dead);
+        let died: Vec<_> =
+            known.members.keys().filter(|silo| !dead(&known, silo) && dead(&snapshot.view, silo)).copied().collect();
         self.node.set_rows(snapshot.view);
         for silo in died.into_iter().filter(|silo| *silo != self.me) {
             tracing::warn!(%silo, "a silo is out of the cluster");
@@ -343,9 +344,11 @@ impl Agent {
             1 + others.filter(|silo| beats(*silo)).count() as u64
         };
         let refused = self.wires.refused();
-        let suspects = neighbours.iter().chain(&refused).copied().filter(|silo| {
-            view.members.get(silo).is_some_and(|member| member.status != Status::Dead)
-        });
+        let suspects = neighbours
+            .iter()
+            .chain(&refused)
+            .copied()
+            .filter(|silo| view.members.get(silo).is_some_and(|member| member.status != Status::Dead));
         let mut suspects: Vec<_> = suspects.collect();
         suspects.sort_unstable();
         suspects.dedup();

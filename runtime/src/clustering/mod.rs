@@ -4,7 +4,7 @@
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
 //! - [`serve`]: calls from elsewhere of grains here.
 //! - [`broker`]: where a grain is activated.
-//! - [`agent`]: the silo's part in the membership; [`options`].
+//! - [`start`]: taking part; [`agent`]: the membership; [`options`].
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
 pub(crate) mod agent;
@@ -16,4 +16,5 @@ pub(crate) mod node;
 pub(crate) mod options;
 mod router;
 mod serve;
+pub(crate) mod start;
 pub(crate) mod wires;

@@ -99,9 +99,7 @@ impl NetWires {
     pub(super) fn is_reached(&self, silo: Incarnation) -> bool {
         let links = self.network.get().map(Network::links).unwrap_or_default();
         let open = |direction| {
-            links.iter().any(|link| {
-                link.incarnation() == Some(silo) && link.direction() == direction && link.is_open()
-            })
+            links.iter().any(|link| link.incarnation() == Some(silo) && link.direction() == direction && link.is_open())
         };
         open(Direction::Dialed) && open(Direction::Accepted)
     }
