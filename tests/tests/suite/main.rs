@@ -1,5 +1,6 @@
 //! What needs real servers, or several processes.
 
+mod cluster;
 mod kills;
 mod load;
 mod outages;
