@@ -213,7 +213,7 @@ impl SiloBuilder {
         }
         unstarted.started();
         let silo = Silo::new(core.clone(), services, taking);
-        core.spawn_task(keeper::bring_back(core.clone()));
+        core.spawn_task(keeper::keep_bringing(core.clone()));
         Ok(silo)
     }
 
@@ -417,6 +417,8 @@ fn services(core: &Arc<Core>) -> Vec<Service> {
                 }
             }
         }));
+        let asserting = core.clone();
+        services.push(Service::new("reassertion", move || clustering::reassert::run(asserting.clone())));
     }
     services.push(Service::new("collector", move || {
         let core = collected.clone();

@@ -11,6 +11,7 @@ use gristmill_grains::{
     ActivationId, BoxFuture, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType,
 };
 
+use crate::activation::lifecycle::Loss;
 use crate::activation::{Activation, Claiming, Stored};
 use crate::catalog::Catalog;
 use crate::committer::Committer;
@@ -237,6 +238,10 @@ pub(crate) trait AnyHost: Send + Sync {
     fn is_active(&self, key: &str) -> bool;
     /// Activates the grain, unless it is active; tells who owns it then.
     fn adopt(self: Arc<Self>, key: &str, expect: Option<Location>) -> BoxFuture<'static, Answer>;
+    /// Every activation that owns its grain in the cluster's directory.
+    fn owned(&self) -> Vec<(GrainId, Location)>;
+    /// The grain has another activation elsewhere: this one is lost.
+    fn lose(&self, key: &str, activation: ActivationId);
     /// The grain's activation lets everybody in from now on.
     fn open(&self, key: &str);
     /// Does it?
@@ -336,6 +341,22 @@ impl<G: Grain> AnyHost for TypeHost<G> {
         }
         let activation = self.make(self.catalog.hash(&key), &key, Some(Claiming::behind_lane(expect)), false);
         Box::pin(async move { activation.claimed().await })
+    }
+
+    fn owned(&self) -> Vec<(GrainId, Location)> {
+        let mut owned = Vec::new();
+        self.catalog.for_each(|activation| {
+            owned.extend(activation.owned_as().map(|location| (activation.grain_id(), location)));
+        });
+        owned
+    }
+
+    fn lose(&self, key: &str, activation: ActivationId) {
+        let found = G::Key::from_text(key).ok().and_then(|key| self.catalog.get(self.catalog.hash(&key), &key));
+        if let Some(found) = found.filter(|found| found.id == activation) {
+            let reason = "another silo has the grain".to_owned();
+            found.lose(Fault::maybe_executed_with(gristmill_grains::Cause::ActivationLost { reason }), Loss::Now);
+        }
     }
 
     fn open(&self, key: &str) {

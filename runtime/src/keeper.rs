@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_grains::state::Persistent;
-use gristmill_grains::{GrainId, InterfaceRef};
+use gristmill_grains::{Fault, GrainId, InterfaceRef};
 
 use crate::core::Core;
 use crate::grains;
+use crate::host::AnyHost;
 use crate::pace::Pace;
 
 /// The storage that the registry is kept in: the silo gives this name to its first one.
@@ -70,6 +71,29 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Brings one back, here; in a cluster, where its broker says, if this silo is its broker.
+async fn bring(core: &Arc<Core>, host: &Arc<dyn AnyHost>, key: &str) -> Result<(), Fault> {
+    let Some(node) = &core.node else { return host.clone().reactivate(key) };
+    let grain = GrainId::new(host.grain_type().clone(), key);
+    match node.is_broker_of(&grain) {
+        true => node.find(&grain, None).await.map(drop),
+        false => Ok(()),
+    }
+}
+
+/// In a cluster: brings back the kept grains now, and whenever a silo comes or goes.
+pub(crate) async fn keep_bringing(core: Arc<Core>) {
+    let Some(node) = core.node.clone() else { return bring_back(core).await };
+    let mut views = node.views();
+    while !core.is_stopping() {
+        views.borrow_and_update();
+        bring_back(core.clone()).await;
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Brings back the kept grains of every hosted type. A part of the registry that cannot be read does not keep the others
 /// back; it is tried again until it can.
 pub(crate) async fn bring_back(core: Arc<Core>) {
@@ -82,7 +106,7 @@ pub(crate) async fn bring_back(core: Arc<Core>) {
             match shard(&core, host.grain_type().as_str(), number).keys().await {
                 Ok(keys) => {
                     for key in keys {
-                        if let Err(fault) = host.clone().reactivate(&key) {
+                        if let Err(fault) = bring(&core, &host, &key).await {
                             tracing::error!(%fault, "a kept grain cannot be brought back");
                         }
                         pace.step().await;

@@ -50,6 +50,10 @@ impl Silo {
         Self(Arc::new(Running { core, services, taking, stopped: tokio::sync::Mutex::default() }))
     }
 
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
     /// A reference to a grain: `let alice: PlayerRef = silo.grain("alice");`. Does no I/O and activates nothing.
     pub fn grain<R: InterfaceRef>(&self, key: impl Into<RefKey<R>>) -> R {
         R::from_ref(GrainRef::bound(key.into(), &*self.0.core))

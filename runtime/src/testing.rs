@@ -142,6 +142,13 @@ impl TestCluster {
         &self.directory
     }
 
+    /// Has a silo check the rows of its grains, as it does once a minute.
+    pub async fn check_rows(&self, number: usize) {
+        if let Some(running) = self.running(number) {
+            crate::clustering::reassert::round(running.silo.core()).await;
+        }
+    }
+
     /// Cuts the connection between two silos, or mends it. Both stay members.
     pub fn cut(&self, one: usize, other: usize, cut: bool) {
         if let (Some(one), Some(other)) = (self.running(one), self.running(other)) {

@@ -73,6 +73,15 @@ impl<G: Grain> Activation<G> {
         answer.await.unwrap_or(Answer::No)
     }
 
+    /// Where the directory has it, if it owns its grain and goes on.
+    pub(crate) fn owned_as(&self) -> Option<Location> {
+        let epoch = {
+            let inner = self.inner.lock();
+            if inner.phase == Phase::Active { inner.epoch } else { 0 }
+        };
+        self.location(epoch).filter(|_| epoch != 0)
+    }
+
     fn location(&self, epoch: u64) -> Option<Location> {
         let node = self.host.core.node.as_ref()?;
         Some(Location { owner: node.me(), join: node.join(), activation: self.id, epoch })

@@ -240,6 +240,9 @@ mod tests {
         assert_eq!(departed(&mut lane), [0, 1, 2]);
     }
 
+    /// A silo that calls are sent to: what it has received, by number; and does it refuse by now?
+    type Silo = (Incarnation, VecDeque<(u64, u64)>, bool);
+
     /// Against a model: whatever happens, each call is run at most once, in the order of its making.
     #[test]
     fn calls_keep_their_order_whatever_happens() {
@@ -248,7 +251,7 @@ mod tests {
             let mut lane = Lane::new(None);
             let (mut made, mut ran): (u64, Vec<u64>) = (0, Vec::new());
             // What each silo has received and neither run nor refused; a silo refuses everything once it refuses.
-            let mut at: Option<(Incarnation, VecDeque<(u64, u64)>, bool)> = None;
+            let mut at: Option<Silo> = None;
             let mut step = Step::Wait;
             for _ in 0..60 {
                 match rng.u8(..5) {

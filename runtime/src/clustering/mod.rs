@@ -3,7 +3,7 @@
 //! - [`node`]: what a silo knows of the others, asks them and answers.
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
 //! - [`serve`]: calls from elsewhere of grains here.
-//! - [`broker`]: where a grain is activated.
+//! - [`broker`]: where a grain is activated; [`reassert`]: that its row is not lost.
 //! - [`start`]: taking part; [`agent`]: the membership; [`options`].
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
@@ -14,6 +14,7 @@ mod lane;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod options;
+pub(crate) mod reassert;
 mod router;
 mod serve;
 pub(crate) mod start;

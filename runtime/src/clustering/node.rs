@@ -131,6 +131,21 @@ impl Node {
         self.view.borrow().clone()
     }
 
+    /// The views, as they change.
+    pub(crate) fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// Does this silo decide where the grain is activated?
+    pub(crate) fn is_broker_of(&self, grain: &GrainId) -> bool {
+        self.broker_of(grain, &self.view()) == Some(self.me)
+    }
+
+    fn broker_of(&self, grain: &GrainId, view: &View) -> Option<Incarnation> {
+        let hosts = view.active().filter(|member| member.info.types.contains(grain.grain_type().as_str()));
+        hash::rendezvous(hash::of_grain(grain), hosts.map(|member| member.incarnation))
+    }
+
     /// A later view.
     pub(crate) fn set_view(&self, view: View) {
         let view = Arc::new(view);
@@ -280,21 +295,25 @@ impl Node {
         self.directory.raise(grain, activation, floor).await
     }
 
+    /// Puts rows of this silo's activations back that the directory has lost.
+    pub(super) async fn reassert(&self, rows: &[(GrainId, Location)]) -> Result<Vec<Location>, DirectoryError> {
+        self.directory.reassert(rows).await
+    }
+
     /// The activation owns its grain no longer, and everything it wrote is settled.
     pub(crate) async fn release(&self, grain: &GrainId, activation: ActivationId) -> Result<(), DirectoryError> {
         self.directory.release(grain, activation).await
     }
 
     /// Where the grain is; activates it if it is nowhere.
-    pub(super) async fn find(&self, grain: &GrainId, mut stale: Option<Location>) -> Result<Location, Fault> {
+    pub(crate) async fn find(&self, grain: &GrainId, mut stale: Option<Location>) -> Result<Location, Fault> {
         let Some(core) = self.core() else { return Err(stopped()) };
         let deadline = Instant::now() + core.options.call_timeout;
         let mut again = FIND_AGAIN.0;
         let mut views = self.view.subscribe();
         loop {
             let view = views.borrow_and_update().clone();
-            let hosts = || view.active().filter(|member| member.info.types.contains(grain.grain_type().as_str()));
-            let broker = hash::rendezvous(hash::of_grain(grain), hosts().map(|member| member.incarnation));
+            let broker = self.broker_of(grain, &view);
             let mut why = "no silo answered".to_owned();
             let answer = match broker {
                 None => {

@@ -201,6 +201,61 @@ async fn references_travel_and_are_bound_where_they_arrive() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_lost_everything_heals() {
+    let cluster = cluster(2).await;
+    for key in 0..20u64 {
+        soon(ledger(&cluster, 0, &key.to_string()).append(1)).await.unwrap();
+    }
+    cluster.directory().lose();
+    // Rows are put back; epochs of the storage are met again from below, and raised.
+    soon(cluster.check_rows(0)).await;
+    soon(cluster.check_rows(1)).await;
+    assert_eq!(cluster.directory().len(), 20);
+    cluster.directory().lose();
+    cluster.kill(1);
+    for key in 0..20u64 {
+        assert_eq!(soon(ledger(&cluster, 0, &key.to_string()).append(2)).await.unwrap(), 2, "grain {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_activations_that_a_lost_row_has_made_only_the_owner_goes_on() {
+    let cluster = cluster(2).await;
+    let keys = keys_on(&cluster, &[1]).await;
+    soon(ledger(&cluster, 1, &keys[0]).append(1)).await.unwrap();
+    cluster.directory().lose();
+    cluster.cut(0, 1, true); // or the other silo would tell
+    // What silo 0 cannot reach it claims, as nobody owns it; the storage's fence passes to the new one.
+    let claimed = cluster.silo(0).grain::<LedgerRef>(keys[0].clone()).append(2).timeout(ms(300)).await;
+    cluster.cut(0, 1, false);
+    soon(cluster.check_rows(1)).await;
+    let entries = soon(ledger(&cluster, 0, &keys[0]).entries()).await.unwrap();
+    let from_other = soon(ledger(&cluster, 1, &keys[0]).entries()).await.unwrap();
+    assert_eq!(entries, from_other, "one grain for all: {claimed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_away_keeps_nobody_from_active_grains() {
+    let cluster = cluster(2).await;
+    let keys = keys_on(&cluster, &[0, 1]).await;
+    for silo in 0..2 {
+        for key in &keys {
+            soon(ledger(&cluster, silo, key).append(1)).await.unwrap();
+        }
+    }
+    cluster.directory().set_available(false);
+    for silo in 0..2 {
+        for key in &keys {
+            soon(ledger(&cluster, silo, key).append(2)).await.unwrap();
+        }
+    }
+    let cold = ledger(&cluster, 0, "never-seen").append(1).timeout(ms(200)).await.unwrap_err();
+    assert!(!cold.maybe_executed(), "{cold}");
+    cluster.directory().set_available(true);
+    assert_eq!(soon(ledger(&cluster, 0, "never-seen").append(1)).await.unwrap(), 1);
+}
+
 /// Keys of grains on each of these silos.
 async fn keys_on(cluster: &TestCluster, silos: &[usize]) -> Vec<String> {
     let mut keys = vec![None; silos.len()];

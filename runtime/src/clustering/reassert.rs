@@ -1,0 +1,47 @@
+//! Rows that the directory has lost are put back: an activation whose row is gone would otherwise serve beside its
+//! successor until it next commits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_grains::GrainId;
+
+use crate::core::Core;
+
+/// Between two rounds over all activations of the silo.
+const ROUND: Duration = Duration::from_secs(60);
+/// Rows at a time.
+const BATCH: usize = 256;
+/// Between two batches: a round takes no more of the directory than some thousand rows a second.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Checks every activation's row once a minute.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        round(&core).await;
+    }
+}
+
+/// Checks every activation's row. Those whose grain another one owns are lost.
+pub(crate) async fn round(core: &Arc<Core>) {
+    let Some(node) = &core.node else { return };
+    for host in core.hosts() {
+        let owned = host.owned();
+        for batch in owned.chunks(BATCH) {
+            let rows: Vec<(GrainId, _)> = batch.to_vec();
+            match node.reassert(&rows).await {
+                Ok(now) => {
+                    for ((grain, row), now) in rows.iter().zip(now) {
+                        if now.activation != row.activation {
+                            tracing::warn!(%grain, "another activation owns the grain; this one is lost");
+                            host.lose(grain.key(), row.activation);
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "rows of the directory cannot be checked"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
