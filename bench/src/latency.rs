@@ -7,6 +7,7 @@
 //!
 //! What the sleep and the machine add is measured too, by callers that call nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,13 @@ where
 }
 
 /// Makes each call when it is due.
-async fn open_loop<F: Future>(caller: u64, per_second: f64, time: Duration, call: impl Fn(u64) -> F) -> Histogram<u64> {
+async fn open_loop<F: Future>(
+    caller: u64,
+    places: Arc<Places>,
+    per_second: f64,
+    time: Duration,
+    call: impl Fn(u64) -> F,
+) -> Histogram<u64> {
     let mean = WORKERS as f64 / per_second;
     let mut rng = fastrand::Rng::with_seed(caller);
     let mut latencies = histogram();
@@ -88,14 +95,31 @@ async fn open_loop<F: Future>(caller: u64, per_second: f64, time: Duration, call
     while due < time {
         while started.elapsed() < due {
             tokio::task::yield_now().await; // what waits for this thread goes first
-            #[allow(clippy::disallowed_methods)]
-            std::thread::sleep(NAP);
+            if places.is_alone(caller) {
+                #[allow(clippy::disallowed_methods)]
+                std::thread::sleep(NAP);
+            }
         }
         call(rng.u64(..)).await;
         latencies.saturating_record(started.elapsed().saturating_sub(due).as_nanos() as u64);
         due += Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln());
     }
     latencies
+}
+
+/// On which thread each caller last was: a wake-up may bring two to one. Then neither holds it up by sleeping, until one
+/// of them was taken over by the other thread.
+#[derive(Default)]
+struct Places([AtomicU64; WORKERS]);
+
+impl Places {
+    fn is_alone(&self, caller: u64) -> bool {
+        thread_local! { static HERE: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed); }
+        static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+        let here = HERE.with(|here| *here);
+        self.0[caller as usize].store(here, Ordering::Relaxed);
+        self.0.iter().filter(|place| place.load(Ordering::Relaxed) == here).count() == 1
+    }
 }
 
 fn merged(parts: &[Histogram<u64>]) -> Histogram<u64> {
@@ -151,12 +175,13 @@ impl<C: Contender> Measured for Stage<C> {
     }
 
     fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
+        let places = Arc::new(Places::default());
         merged(&on_every_worker(&self.runtime, |caller| {
-            let handles = self.handles.clone();
+            let (handles, places) = (self.handles.clone(), places.clone());
             async move {
                 let handles = &handles;
                 let call = |random: u64| C::add(&handles[random as usize % handles.len()], 1);
-                open_loop(caller, per_second, time, call).await
+                open_loop(caller, places, per_second, time, call).await
             }
         }))
     }
@@ -179,8 +204,9 @@ impl Measured for Nothing {
     }
 
     fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
+        let places = Arc::new(Places::default());
         merged(&on_every_worker(&self.runtime, |caller| {
-            open_loop(caller, per_second, time, |_| std::future::ready(()))
+            open_loop(caller, places.clone(), per_second, time, |_| std::future::ready(()))
         }))
     }
 }

@@ -65,7 +65,8 @@ async fn cluster(silos: usize) -> Cluster {
     let processes: Vec<_> = (0..silos).map(|_| Process::start(&url)).collect();
     processes.iter().for_each(|process| assert_eq!(process.says(), "ready"));
     let kept = RedisCluster::connect(&url).await.expect("Redis answers");
-    let caller = Silo::builder().cluster(kept, ClusterOptions::default()).start().await.expect("the caller joins");
+    let options = ClusterOptions { exit_when_dead: false, ..ClusterOptions::default() };
+    let caller = Silo::builder().cluster(kept, options).start().await.expect("the caller joins");
     Cluster { processes, caller, redis }
 }
 
