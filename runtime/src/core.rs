@@ -191,7 +191,7 @@ impl Core {
         let reason = match state {
             STOPPING if options.from_turn => return Ok(()),
             STOPPING => "the silo is stopping",
-            SUPERSEDED => "a later silo runs on its storage",
+            SUPERSEDED => "other silos have taken its place",
             _ => "the silo has stopped",
         };
         Err(Fault::not_executed(Cause::SiloUnavailable { reason: reason.to_owned() }))
@@ -222,13 +222,13 @@ impl Core {
             return Ok(None);
         }
         let name = committer.name.clone();
-        if self.superseded.lock().replace(name.clone()).is_none() {
+        let reason = format!("a later silo runs on storage {name:?}");
+        if self.superseded.lock().replace(reason.clone()).is_none() {
             tracing::error!(storage = name, "a later silo runs on this storage; this one serves no more, stop it");
             let _ = self.state.compare_exchange(RUNNING, SUPERSEDED, Ordering::AcqRel, Ordering::Acquire); // or it stops
             self.event(SiloEvent::Superseded { storage: name.clone() });
             self.must_stop.notify_one();
         }
-        let reason = format!("a later silo runs on storage {name:?}");
         Ok(Some(Fault::not_executed(Cause::SiloUnavailable { reason })))
     }
 

@@ -336,8 +336,9 @@ impl<G: Grain> AnyHost for TypeHost<G> {
             Err(error) => return Box::pin(std::future::ready(Answer::Failed(error.into()))),
         };
         if self.workers.is_some() {
-            // Every silo has its own.
-            return Box::pin(std::future::ready(Answer::No));
+            // Every silo that hosts them has its own, and no row; those of this one do.
+            let here = self.core.node.as_ref().map(|node| node.without_row());
+            return Box::pin(std::future::ready(here.map_or(Answer::No, Answer::At)));
         }
         let activation = self.make(self.catalog.hash(&key), &key, Some(Claiming::behind_lane(expect)), false);
         Box::pin(async move { activation.claimed().await })

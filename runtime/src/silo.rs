@@ -112,12 +112,11 @@ impl Silo {
         }
     }
 
-    /// Ends when a later silo runs on this one's storage: this one serves no more, and the program should
-    /// [`stop`](Self::stop) it. Says which storage.
+    /// Ends when others have taken this silo's place: a later silo runs on its storage, or the other silos of its cluster
+    /// have declared it dead. It serves no more, and the program should [`stop`](Self::stop) it. Says why.
     pub async fn must_stop(&self) -> Fault {
         loop {
-            if let Some(storage) = &*self.0.core.superseded.lock() {
-                let reason = format!("a later silo runs on storage {storage:?}");
+            if let Some(reason) = self.0.core.superseded.lock().clone() {
                 return Fault::not_executed(Cause::SiloUnavailable { reason });
             }
             self.0.core.must_stop.notified().await;

@@ -110,6 +110,11 @@ impl Node {
         self.me
     }
 
+    /// This silo, as the place of what has no row in the directory.
+    pub(crate) fn without_row(&self) -> Location {
+        Location { owner: self.me, join: self.join, activation: ActivationId::from_u128(0), epoch: 0 }
+    }
+
     /// The version of the view it joined with.
     pub(crate) fn join(&self) -> u64 {
         self.join

@@ -294,6 +294,37 @@ async fn a_chain_that_leads_back_over_another_silo_is_a_deadlock_at_once() {
     }
 }
 
+#[grain_interface(grain = "clerk")]
+pub(crate) trait Clerk {
+    async fn double(&self, n: u64) -> u64;
+}
+
+#[derive(Grain)]
+#[grain(implements(Clerk), stateless_worker = 2)]
+struct ClerkGrain;
+
+impl Clerk for ClerkGrain {
+    async fn double(&self, n: u64) -> u64 {
+        2 * n
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silo_that_hosts_nothing_calls_grains_and_stateless_workers_of_the_others() {
+    let (started, describe) = (std::sync::atomic::AtomicUsize::new(0), shared());
+    let cluster = TestCluster::start(3, move |silo| match started.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => silo,
+        _ => describe(silo).grain::<ClerkGrain>(),
+    });
+    let cluster = soon(cluster).await.unwrap();
+    for key in 0..10u64 {
+        assert_eq!(soon(ledger(&cluster, 0, &key.to_string()).append(1)).await.unwrap(), 1);
+        let clerk: ClerkRef = cluster.silo(0).grain(key.to_string());
+        assert_eq!(soon(clerk.double(key)).await.unwrap(), 2 * key);
+    }
+    assert_eq!(cluster.directory().len(), 10, "workers have no rows");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grain_type_that_no_silo_hosts_is_unknown() {
     let cluster = soon(TestCluster::start(2, |silo| silo)).await.unwrap();
