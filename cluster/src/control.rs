@@ -1,4 +1,4 @@
-//! What the runtimes of two silos say to each other, inside of the transport's control messages.
+//! What the runtimes of two silos, or of a client and a silo, say to each other, inside of the transport's control messages.
 
 use gristmill_grains::{Fault, GrainId};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub enum Ask {
         /// The row that may be replaced.
         expect: Option<Location>,
     },
+    /// From a client: which other silos take its calls?
+    Gateways,
 }
 
 /// An answer to a question.
@@ -46,4 +48,6 @@ pub enum Answer {
     Failed(Fault),
     /// Not by this silo, now: it leaves, or does not host the type. Ask another.
     No,
+    /// The addresses of the active silos.
+    Gateways(Vec<String>),
 }

@@ -220,7 +220,7 @@ impl<M: Method> Reply for CallCell<M> {
     fn reply(&self, answer: Result<Bytes, Fault>) {
         self.end(match answer {
             Ok(bytes) => State::Encoded(bytes),
-            Err(fault) => State::Done(Err(fault.into())),
+            Err(fault) => State::Done(Err(fault.in_method(M::NAME).into())),
         });
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::call::{deadline_after, unknown};
@@ -73,7 +74,7 @@ pub struct RemoteCall {
     pub interface: Cow<'static, str>,
     /// The method's wire id.
     pub method: u32,
-    /// Its name, for messages.
+    /// Its name, for messages; empty when it is not known.
     pub name: Cow<'static, str>,
     /// Its argument struct, encoded.
     pub arguments: Bytes,
@@ -83,7 +84,9 @@ pub struct RemoteCall {
     pub request: RequestContext,
     /// The turn that awaits it.
     pub caller: Option<Arc<ChainNode>>,
-    /// Where its outcome goes; none: it is one-way.
+    /// Is it accepted only, and not awaited?
+    pub one_way: bool,
+    /// Where its outcome goes, if anybody wants it. Of a one-way call it says whether it was accepted.
     pub reply: Option<Arc<dyn Reply>>,
 }
 
@@ -97,6 +100,10 @@ pub trait Reply: Send + Sync {
     fn reply(&self, answer: Result<Bytes, Fault>);
     /// Does somebody still wait?
     fn is_wanted(&self) -> bool;
+    /// It is being served in this process: aborting this gives it up, unless it has begun.
+    fn served_by(&self, task: AbortHandle) {
+        let _ = task;
+    }
 }
 
 /// Reaches the grains that are not active in this process.
@@ -184,6 +191,7 @@ impl Binding {
             deadline,
             request: options.request.clone(),
             caller,
+            one_way: reply.is_none(),
             reply: reply.map(|cell| cell as _),
         };
         Ok((remote, call))

@@ -137,8 +137,18 @@ impl SiloBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn cluster(mut self, kept: impl Membership + Directory + Clone, options: ClusterOptions) -> Self {
-        self.cluster = Some(Setup { rows: Arc::new(kept.clone()), directory: Arc::new(kept), options });
+    pub fn cluster(self, kept: impl Membership + Directory + Clone, options: ClusterOptions) -> Self {
+        self.shared_cluster(Arc::new(kept.clone()), Arc::new(kept), options)
+    }
+
+    /// [`cluster`](Self::cluster), with the membership and the directory kept in different places.
+    pub fn shared_cluster(
+        mut self,
+        rows: Arc<dyn Membership>,
+        directory: Arc<dyn Directory>,
+        options: ClusterOptions,
+    ) -> Self {
+        self.cluster = Some(Setup { rows, directory, options });
         self
     }
 

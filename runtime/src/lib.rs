@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`Silo`], [`SiloBuilder`], [`SiloOptions`]: hosting.
+//! - [`Client`]: calling the grains of a cluster from outside.
 //! - [`grains`]: the programming model (keys, interfaces, references, state); [`prelude`] has what most programs name.
 //! - [`storage`]: the stores that keep grains' state.
 //! - [`Metrics`], [`SiloEvent`]: what a silo tells about itself.
@@ -13,6 +14,7 @@
 mod activation;
 mod builder;
 mod catalog;
+mod client;
 mod clustering;
 mod collector;
 mod committer;
@@ -34,6 +36,7 @@ pub mod testing;
 mod workers;
 
 pub use builder::{GrainSetup, SiloBuilder, StartError};
+pub use client::{Client, ClientBuilder, ConnectError};
 pub use events::SiloEvent;
 pub use metrics::{GrainMetrics, Metrics, StorageMetrics, TickMetrics};
 pub use options::SiloOptions;
@@ -43,7 +46,7 @@ pub use silo::{Silo, Stopped};
 pub mod cluster {
     pub use gristmill_cluster::transport::{Secret, WeakSecret};
     pub use gristmill_cluster::{
-        Incarnation, Member, MemberInfo, Membership, MemoryDirectory, MemoryMembership, RedisCluster,
+        Directory, Incarnation, Member, MemberInfo, Membership, MemoryDirectory, MemoryMembership, RedisCluster,
         RedisClusterOptions, Status, View,
     };
 

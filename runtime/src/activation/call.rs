@@ -384,6 +384,7 @@ where
             deadline: self.cell.deadline().unwrap_or_else(|| deadline_after(timeout)),
             request: self.options.request.clone(),
             caller: self.caller.clone(),
+            one_way: !self.options.awaited,
             reply: self.options.awaited.then(|| self.cell.clone() as _),
         })
     }

@@ -2,20 +2,23 @@
 //!
 //! - [`node`]: what a silo knows of the others, asks them and answers.
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
-//! - [`serve`]: calls from elsewhere of grains here.
+//! - [`serve`]: calls from elsewhere of grains here; [`gateway`]: calls of clients.
+//! - [`site`]: what the router needs of a silo or a client.
 //! - [`broker`]: where a grain is activated; [`reassert`]: that its row is not lost.
 //! - [`start`]: taking part; [`agent`]: the membership; [`options`].
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
 pub(crate) mod agent;
 mod broker;
+mod gateway;
 pub(crate) mod hub;
 mod lane;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod options;
 pub(crate) mod reassert;
-mod router;
+pub(crate) mod router;
 mod serve;
+pub(crate) mod site;
 pub(crate) mod start;
 pub(crate) mod wires;

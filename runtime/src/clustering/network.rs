@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use gristmill_cluster::transport::wire::Message;
-use gristmill_cluster::transport::wire::hello::{Identity, NOT_JOINED, Refusal};
+use gristmill_cluster::transport::wire::hello::{Identity, NOT_JOINED, Refusal, Role};
 use gristmill_cluster::transport::{
     Direction, Evidence, Link, LinkError, Network, NetworkError, PeerAddress, Receiver, SendErrorKind,
 };
@@ -164,6 +164,9 @@ impl Wires for NetWires {
 impl Receiver for NetWires {
     fn opened(&self, link: &Arc<Link>) {
         let Some(silo) = link.incarnation() else { return };
+        if is_client(link) {
+            return self.node().iter().for_each(|node| node.client_opened(link));
+        }
         match link.direction() {
             Direction::Accepted => drop(self.accepted.lock().insert(silo, link.clone())),
             Direction::Dialed => drop(self.refused.lock().remove(&silo)),
@@ -172,6 +175,12 @@ impl Receiver for NetWires {
     }
 
     fn message(&self, from: &Arc<Link>, message: Message) {
+        if is_client(from) {
+            if let Some(node) = self.node() {
+                node.client_message(from, message);
+            }
+            return;
+        }
         match message {
             Message::ViewHint { .. } => self.news.notify_one(),
             Message::Probe { .. } | Message::ProbeAck { .. } | Message::Goodbye => {}
@@ -185,6 +194,9 @@ impl Receiver for NetWires {
 
     fn closed(&self, link: &Arc<Link>, why: LinkError, unsent: Vec<Message>) {
         let (Some(silo), Some(node)) = (link.incarnation(), self.node()) else { return };
+        if is_client(link) {
+            return node.client_closed(link);
+        }
         match link.direction() {
             Direction::Accepted => {
                 let mut accepted = self.accepted.lock();
@@ -210,6 +222,10 @@ impl Receiver for NetWires {
     }
 
     fn admit(&self, peer: &Identity) -> Result<(), Refusal> {
+        if peer.role == Role::Client {
+            let takes = self.node().is_some_and(|node| node.takes_clients());
+            return if takes { Ok(()) } else { Err(Refusal::Stopping) };
+        }
         let dead = self.node().is_some_and(|node| node.view().is_dead(peer.incarnation, peer.join));
         if dead && peer.join != NOT_JOINED { Err(Refusal::Dead) } else { Ok(()) }
     }
@@ -217,4 +233,8 @@ impl Receiver for NetWires {
     fn may_flush(&self) -> bool {
         self.lease.lock().is_none_or(|until| Instant::now() < until)
     }
+}
+
+fn is_client(link: &Link) -> bool {
+    link.peer().is_some_and(|peer| peer.role == Role::Client)
 }

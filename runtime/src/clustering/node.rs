@@ -18,15 +18,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
+use super::gateway::Clients;
 use super::router::Router;
-use super::serve::{Item, Serving};
-use super::wires::{Correlation, Receiver, SendError, Wires};
+use super::serve::{Caller, Item, Serving};
+use super::site::Site;
+use super::wires::{Correlation, Receiver, Wires};
 use crate::core::Core;
 
 /// Turns that wait for a call, as told to other silos: the nearest ones.
-const MAX_CHAIN: usize = 64;
+pub(super) const MAX_CHAIN: usize = 64;
 /// Requests that wait to be served, at most, in each of the [`Node::inbox`]es.
-const MAX_INBOX: usize = 4_096;
+pub(super) const MAX_INBOX: usize = 4_096;
 /// Marks the numbers of turns elsewhere.
 const FOREIGN: u64 = 1 << 63;
 /// How long a question to another silo may take, beyond the time of an activation.
@@ -36,11 +38,11 @@ const FIND_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::f
 
 /// A silo among others.
 pub(crate) struct Node {
-    myself: Weak<Node>,
+    pub(super) myself: Weak<Node>,
     me: Incarnation,
     join: u64,
     core: OnceLock<Weak<Core>>,
-    wires: Arc<dyn Wires>,
+    pub(super) wires: Arc<dyn Wires>,
     directory: Arc<dyn Directory>,
     view: watch::Sender<Arc<View>>,
     router: Router,
@@ -48,7 +50,8 @@ pub(crate) struct Node {
     pub(super) serving: Serving,
     asked: Mutex<BTreeMap<Correlation, (Incarnation, oneshot::Sender<Answer>)>>,
     asks: AtomicU64,
-    partings: Mutex<Partings>,
+    pub(super) clients: Clients,
+    pub(super) partings: Mutex<Partings>,
     /// Requests to be served, by the grain's hash: those of one grain stay in order.
     inbox: Box<[mpsc::Sender<Item>]>,
     unserved: RwLock<Vec<mpsc::Receiver<Item>>>,
@@ -58,11 +61,11 @@ pub(crate) struct Node {
 
 /// Silos that leave.
 #[derive(Default)]
-struct Partings {
+pub(super) struct Partings {
     /// They said so: they are sent no requests.
-    left: BTreeSet<Incarnation>,
+    pub(super) left: BTreeSet<Incarnation>,
     /// This one leaves: whose last request is still awaited.
-    awaited: BTreeSet<Incarnation>,
+    pub(super) awaited: BTreeSet<Incarnation>,
 }
 
 impl Node {
@@ -88,12 +91,14 @@ impl Node {
             serving: Serving::default(),
             asked: Mutex::default(),
             asks: AtomicU64::new(1),
+            clients: Clients::default(),
             partings: Mutex::default(),
             inbox: inbox.into(),
             unserved: RwLock::new(unserved),
             epoch: AtomicU64::new(0),
         });
-        node.router.attach(&node);
+        let site: Weak<Node> = node.myself.clone();
+        node.router.attach(site);
         node
     }
 
@@ -182,50 +187,10 @@ impl Node {
         }
     }
 
-    pub(crate) fn lost_send(&self, fault: Fault) {
-        if let Some(core) = self.core() {
-            gristmill_grains::port::Runtime::lost_send(&*core, fault);
-        }
-    }
-
-    /// Sends a message; to itself, too.
-    pub(super) fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
-        if to != self.me {
-            let asks = matches!(message, Message::Request(_) | Message::Control(_));
-            if !asks {
-                return self.wires.send(to, message);
-            }
-            // Held, so that nothing is sent after the farewell.
-            let partings = self.partings.lock();
-            return if partings.left.contains(&to) { Err(SendError::Gone) } else { self.wires.send(to, message) };
-        }
-        match message {
-            Message::Request(request) => {
-                self.enqueue(Item { from: to, request }).map_err(|_| SendError::Overloaded { limit: MAX_INBOX })
-            }
-            other => {
-                self.receive(to, other);
-                Ok(())
-            }
-        }
-    }
-
     #[expect(clippy::result_large_err, reason = "the item goes back to be refused")]
-    fn enqueue(&self, item: Item) -> Result<(), Item> {
+    pub(super) fn enqueue(&self, item: Item) -> Result<(), Item> {
         let place = hash::of_grain(&item.request.target) as usize % self.inbox.len();
         self.inbox[place].try_send(item).map_err(|full| full.into_inner())
-    }
-
-    /// The activation here may let everybody in.
-    pub(super) fn open(&self, grain: &GrainId) {
-        if let Some(core) = self.core() {
-            core.open(grain);
-        }
-    }
-
-    /// Is the grain active here, and lets everybody in?
-    pub(super) fn is_open(&self, grain: &GrainId) -> bool {
-        self.core().is_some_and(|core| core.is_open(grain))
     }
 
     /// Has the others send no more requests, and waits until all that they sent are here and answered, and this silo's
@@ -241,26 +206,18 @@ impl Node {
                 self.partings.lock().awaited.remove(&other);
             }
         }
+        self.say_goodbye_to_clients();
         let over = || {
             let unserved = self.inbox.iter().any(|inbox| inbox.capacity() < MAX_INBOX);
-            self.partings.lock().awaited.is_empty() && !unserved && self.serving.is_idle() && self.router.is_idle()
+            self.partings.lock().awaited.is_empty()
+                && !unserved
+                && self.serving.is_idle()
+                && self.clients.is_idle()
+                && self.router.is_idle()
         };
         while !over() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    /// The turns that wait for a call, as another silo is told.
-    pub(super) fn chain_of(&self, caller: Option<&Arc<ChainNode>>) -> Vec<ChainEntry> {
-        let waiting = caller.into_iter().flat_map(|caller| caller.waiting());
-        let entry = |node: &ChainNode| {
-            let (silo, turn) = match node.origin() {
-                Some(origin) => (Incarnation::from_u128(origin.process), origin.turn),
-                None => (self.me, node.turn),
-            };
-            ChainEntry { incarnation: silo, turn, access: node.access, link: node.link() }
-        };
-        waiting.take(MAX_CHAIN).map(entry).collect()
     }
 
     /// The turns that wait for a call, as another silo told.
@@ -337,7 +294,7 @@ impl Node {
                 Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => return Ok(location),
                 Some(Answer::At(location) | Answer::Held(location)) => stale = Some(location),
                 Some(Answer::Failed(fault)) => return Err(fault),
-                Some(Answer::No) | None => {}
+                Some(Answer::No | Answer::Gateways(_)) | None => {}
             }
             if Instant::now() + again >= deadline {
                 return Err(Fault::not_executed(Cause::SiloUnavailable { reason: why }).of(grain));
@@ -367,6 +324,7 @@ impl Node {
         match ask {
             Ask::Locate { grain, stale } => self.locate(&grain, stale).await,
             Ask::Activate { grain, expect } => self.activate(&grain, expect).await,
+            Ask::Gateways => self.gateways(),
         }
     }
 
@@ -401,12 +359,12 @@ impl Node {
     }
 }
 
-fn talk(correlation: Correlation, said: &Talk) -> Message {
+pub(crate) fn talk(correlation: Correlation, said: &Talk) -> Message {
     Message::Control(Control { correlation, body: encoded(said) })
 }
 
 /// Of names, numbers and texts: it fails only for what is too large, and then nothing can be said.
-fn encoded(value: &impl serde::Serialize) -> Bytes {
+pub(crate) fn encoded(value: &impl serde::Serialize) -> Bytes {
     codec::encode_wire(value).unwrap_or_default().into()
 }
 
@@ -420,7 +378,7 @@ impl Receiver for Node {
     fn receive(&self, from: Incarnation, message: Message) {
         match message {
             Message::Request(request) => {
-                if let Err(Item { from, request }) = self.enqueue(Item { from, request }) {
+                if let Err(Item { request, .. }) = self.enqueue(Item { from: Caller::Silo(from), request }) {
                     let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.target);
                     let response = Response { correlation: request.correlation, result: Err(fault) };
                     let _ = self.tell(from, Message::Response(response)); // or the caller's deadline ends it

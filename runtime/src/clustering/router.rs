@@ -15,7 +15,7 @@ use hashbrown::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::lane::{Lane, Step};
-use super::node::Node;
+use super::site::Site;
 use super::wires::{Correlation, SendError};
 
 /// Locks, by the grain's hash. The number of a request ends with its grain's.
@@ -27,7 +27,7 @@ const LOCATIONS: u64 = 100_000;
 
 /// Routes calls to other silos.
 pub(crate) struct Router {
-    node: OnceLock<Weak<Node>>,
+    site: OnceLock<Weak<dyn Site>>,
     shards: Box<[Mutex<Shard>]>,
     /// Where grains were last found.
     locations: moka::sync::Cache<GrainId, Location, FixedState>,
@@ -66,19 +66,19 @@ impl Router {
     pub(crate) fn new() -> Self {
         let locations = moka::sync::Cache::builder().max_capacity(LOCATIONS);
         Self {
-            node: OnceLock::new(),
+            site: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             locations: locations.build_with_hasher(FixedState::default()),
             requests: AtomicU64::new(1),
         }
     }
 
-    pub(crate) fn attach(&self, node: &Arc<Node>) {
-        drop(self.node.set(Arc::downgrade(node)));
+    pub(crate) fn attach(&self, site: Weak<dyn Site>) {
+        drop(self.site.set(site));
     }
 
-    fn node(&self) -> Option<Arc<Node>> {
-        self.node.get()?.upgrade()
+    fn site(&self) -> Option<Arc<dyn Site>> {
+        self.site.get()?.upgrade()
     }
 
     fn shard_of(&self, grain: &GrainId) -> u64 {
@@ -122,7 +122,7 @@ impl Router {
         to: Incarnation,
         effects: &mut Vec<Effect>,
     ) -> Step {
-        let (Some(lane), Some(node)) = (shard.lanes.get_mut(grain), self.node()) else { return Step::Wait };
+        let (Some(lane), Some(site)) = (shard.lanes.get_mut(grain), self.site()) else { return Step::Wait };
         let mut last = Step::Wait;
         while let Some((place, call)) = lane.depart() {
             let now = Instant::now();
@@ -142,16 +142,16 @@ impl Router {
                 interface: call.interface.clone(),
                 method: call.method,
                 remaining_ms: u32::try_from((call.deadline - now).as_millis().max(1)).unwrap_or(u32::MAX),
-                one_way: call.reply.is_none(),
+                one_way: call.one_way,
                 flags: 0,
-                chain: node.chain_of(call.caller.as_ref()),
+                chain: site.chain_of(call.caller.as_ref()),
                 context: call.request.clone(),
                 body: call.arguments.clone(),
             };
-            match node.tell(to, Message::Request(request)) {
+            match site.tell(to, Message::Request(request)) {
                 Ok(()) => {
                     shard.out.insert(correlation, Out { grain: grain.clone(), number: place, to });
-                    if to == node.me() {
+                    if to == site.me() {
                         *shard.entering.entry(grain.clone()).or_default() += 1;
                     }
                 }
@@ -179,37 +179,34 @@ impl Router {
                 Effect::Reply(call, answer) => self.finish(call, answer),
                 Effect::Resolve(grain) => self.resolve(grain),
                 Effect::Serve(call) => {
-                    if let Some(node) = self.node() {
-                        node.serve_own(call);
+                    if let Some(site) = self.site() {
+                        site.serve_own(call);
                     }
                 }
             }
         }
     }
 
-    pub(super) fn finish(&self, call: RemoteCall, answer: Result<Bytes, Fault>) {
+    pub(crate) fn finish(&self, call: RemoteCall, answer: Result<Bytes, Fault>) {
         match (call.reply, answer) {
             (Some(reply), answer) => reply.reply(answer),
             (None, Ok(_)) => {}
             (None, Err(fault)) => {
-                if let Some(node) = self.node() {
-                    node.lost_send(fault);
+                if let Some(site) = self.site() {
+                    site.lost_send(fault);
                 }
             }
         }
     }
 
     fn resolve(&self, grain: GrainId) {
-        let Some(node) = self.node() else { return };
+        let Some(site) = self.site() else { return };
         let stale = self.shards[self.shard_of(&grain) as usize].lock().stale.remove(&grain);
-        node.clone().spawn(async move {
-            let found = node.find(&grain, stale).await;
-            node.router().found(&grain, found);
-        });
+        site.resolve(grain, stale);
     }
 
     /// The answer to where a grain is.
-    fn found(&self, grain: &GrainId, found: Result<Location, Fault>) {
+    pub(crate) fn found(&self, grain: &GrainId, found: Result<Location, Fault>) {
         let location = match found {
             Ok(location) => location,
             Err(fault) => {
@@ -266,11 +263,16 @@ impl Router {
     /// The activation in this silo may let everybody in, if no call of the lane is on its way to it. Under the lock, so
     /// that none comes after it.
     fn open_arrived(&self, shard: &mut Shard, grain: &GrainId) {
-        let Some(node) = self.node() else { return };
-        let empty = shard.lanes.get(grain).is_none_or(|lane| lane.is_empty_at(node.me()));
+        let Some(site) = self.site() else { return };
+        let empty = shard.lanes.get(grain).is_none_or(|lane| lane.is_empty_at(site.me()));
         if empty && !shard.entering.contains_key(grain) && shard.arriving.remove(grain) {
-            node.open(grain);
+            site.open(grain);
         }
+    }
+
+    /// Forgets where grains are that are not being called.
+    pub(crate) fn forget_places(&self) {
+        self.locations.invalidate_all();
     }
 
     /// Is nothing called?
@@ -392,8 +394,8 @@ impl Router {
             let over: Vec<_> = shard.out.iter().filter(|(_, out)| over(out)).map(|(c, out)| (*c, out.to)).collect();
             for (correlation, to) in over {
                 let Some(out) = shard.out.remove(&correlation) else { continue };
-                if let Some(node) = self.node() {
-                    let _ = node.tell(to, Message::Cancel { correlation }); // it is only a courtesy
+                if let Some(site) = self.site() {
+                    let _ = site.tell(to, Message::Cancel { correlation }); // it is only a courtesy
                 }
                 let Some(lane) = shard.lanes.get_mut(&out.grain) else { continue };
                 let (call, step) = lane.answered(out.number);
@@ -429,14 +431,14 @@ impl Router {
 impl Router {
     /// Takes a call on.
     pub(crate) fn send(&self, call: RemoteCall) {
-        let Some(node) = self.node() else { return };
+        let Some(site) = self.site() else { return };
         let grain = call.grain.clone();
         self.change(&grain, |shard, effects| {
             if !shard.lanes.contains_key(&grain) {
                 let at = self.locations.get(&grain).map(|location| location.owner);
                 // It may have arrived since the caller looked. Then the call must not go the long way, as the caller's
                 // next one will not.
-                if at.is_none_or(|at| at == node.me()) && node.is_open(&grain) {
+                if at.is_none_or(|at| at == site.me()) && site.is_open(&grain) {
                     effects.push(Effect::Serve(call));
                     return Step::Wait;
                 }
@@ -458,5 +460,6 @@ impl Router {
 
 /// The same failure, naming the call.
 fn named(call: &RemoteCall, fault: Fault) -> Fault {
-    fault.of(&call.grain).in_method(call.name.clone())
+    let fault = fault.of(&call.grain);
+    if call.name.is_empty() { fault } else { fault.in_method(call.name.clone()) }
 }

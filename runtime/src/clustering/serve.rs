@@ -14,14 +14,23 @@ use gristmill_grains::{Cause, Fault};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::gateway::ClientCall;
 use super::node::Node;
+use super::site::Site;
 use super::wires::Correlation;
 use crate::methods::Served;
 
 /// A request, and whose.
 pub(crate) struct Item {
-    pub(super) from: Incarnation,
+    pub(super) from: Caller,
     pub(super) request: Request,
+}
+
+/// Who makes a request.
+pub(crate) enum Caller {
+    /// A silo; this one, too.
+    Silo(Incarnation),
+    Client(Arc<ClientCall>),
 }
 
 /// Calls under way for other silos.
@@ -53,10 +62,15 @@ impl Serving {
 pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) {
     while let Some(item) = inbox.recv().await {
         let Some(node) = node.upgrade() else { return };
-        let own = (item.from == node.me()).then(|| item.request.target.clone());
-        node.serve(item.from, item.request);
-        if let Some(grain) = own {
-            node.router().entered(&grain);
+        match item.from {
+            Caller::Client(call) => node.serve_client(call, item.request),
+            Caller::Silo(from) => {
+                let own = (from == node.me()).then(|| item.request.target.clone());
+                node.serve(from, item.request);
+                if let Some(grain) = own {
+                    node.router().entered(&grain);
+                }
+            }
         }
         // Each call took from the task's budget; the rest waits its turn.
         tokio::task::coop::consume_budget().await;
@@ -110,7 +124,7 @@ impl Node {
         let options = CallOptions {
             deadline: Some(call.deadline),
             request: call.request.clone(),
-            awaited: call.reply.is_some(),
+            awaited: !call.one_way,
             from_turn: call.caller.is_some(),
             inline: false,
             caller: call.caller.clone(),
@@ -121,7 +135,7 @@ impl Node {
             Ok(wire) => wire,
             Err(cause) => return self.served(call, Err(Fault::not_executed(cause))),
         };
-        if call.reply.is_none() {
+        if call.one_way {
             let posted = wire.post(&runtime, call.grain.key(), &call.arguments, &options);
             return self.served(call, posted.map(|()| Bytes::new()));
         }
@@ -131,11 +145,12 @@ impl Node {
         match wire.serve(&runtime, call.grain.key(), &call.arguments, &options) {
             Served::Over(answer) => self.served(call, answer),
             Served::Under(under) => {
-                let node = self.clone();
-                drop(core.spawn_task(async move {
+                let (node, reply) = (self.clone(), call.reply.clone());
+                let task = core.spawn_task(async move {
                     let answer = under.await;
                     node.served(call, answer);
-                }));
+                });
+                reply.inspect(|reply| reply.served_by(task.abort_handle()));
             }
         }
     }

@@ -23,7 +23,7 @@ pub(crate) trait Ledger {
 
 #[derive(Grain)]
 #[grain(implements(Ledger))]
-struct LedgerGrain {
+pub(crate) struct LedgerGrain {
     #[state(codec = "bincode")]
     entries: Persistent<Vec<u64>>,
 }

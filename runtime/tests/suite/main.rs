@@ -5,6 +5,7 @@
 
 mod activation;
 mod basics;
+mod client;
 mod cluster;
 mod collection;
 mod context;

@@ -118,8 +118,8 @@ pub enum Refusal {
     /// The frame was no such frame.
     #[error("the handshake was malformed")]
     Malformed,
-    /// The listener is stopping.
-    #[error("it is stopping")]
+    /// The listener is stopping, or does not take clients yet.
+    #[error("it is starting or stopping")]
     Stopping,
 }
 
