@@ -52,6 +52,10 @@ fn described(gateways: &[&String]) -> ClientBuilder {
     Client::builder().gateways(gateways.iter().map(|address| address.to_string()))
 }
 
+async fn stop(silo: &Silo) {
+    assert_eq!(soon(silo.stop()).await.dropped, 0);
+}
+
 async fn connected_to(client: &Client, silos: usize) {
     soon(async {
         while client.connected() < silos {
@@ -76,8 +80,8 @@ async fn a_client_reaches_every_grain_through_any_silo_and_finds_the_others() {
         assert_eq!(soon(grain.entries()).await.unwrap(), [1, 2]);
     }
     client.stop().await;
-    soon(one.stop()).await;
-    soon(two.stop()).await;
+    stop(&one).await;
+    stop(&two).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +112,7 @@ async fn calls_of_a_client_keep_their_order_while_silos_join_and_leave() {
     });
     let (two, _) = silos.start().await;
     connected_to(&client, 2).await;
-    soon(one.stop()).await;
+    stop(&one).await;
     let grain = soon(calls).await.unwrap();
     let entries = soon(grain.entries()).await.unwrap();
     let sends: Vec<_> = entries.iter().filter(|entry| *entry % 3 == 0).copied().collect();
@@ -116,7 +120,7 @@ async fn calls_of_a_client_keep_their_order_while_silos_join_and_leave() {
     assert_eq!(entries.len(), 1_500, "no call failed, none ran twice");
     assert_eq!(client.lost_sends(), 0);
     client.stop().await;
-    soon(two.stop()).await;
+    stop(&two).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +154,7 @@ async fn every_call_gets_an_answer_when_its_gateway_dies() {
     let grain: LedgerRef = client.grain("after");
     assert_eq!(soon(grain.append(1).timeout(Duration::from_secs(10))).await.unwrap(), 1);
     client.stop().await;
-    soon(two.stop()).await;
+    stop(&two).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +176,7 @@ async fn a_client_that_is_not_of_the_cluster_is_refused_at_once() {
     let client = soon(right.connect()).await.unwrap();
     let grain: LedgerRef = client.grain("mine");
     assert_eq!(soon(grain.append(1)).await.unwrap(), 1);
-    soon(silo.stop()).await;
+    stop(&silo).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +186,7 @@ async fn a_client_reconnects_to_a_silo_that_is_started_again() {
     let client = soon(described(&[&address]).connect()).await.unwrap();
     let grain: LedgerRef = client.grain("kept");
     assert_eq!(soon(grain.append(1)).await.unwrap(), 1);
-    soon(one.stop()).await;
+    stop(&one).await;
     // Nobody is there: the call waits for a gateway.
     let waits = spawn({
         let grain = grain.clone();
@@ -200,7 +204,7 @@ async fn a_client_reconnects_to_a_silo_that_is_started_again() {
     client.stop().await;
     let error = soon(grain.append(4)).await.unwrap_err();
     assert!(error.to_string().contains("the client has stopped"), "{error}");
-    soon(again.stop()).await;
+    stop(&again).await;
 }
 
 #[grain_interface(grain = "gristmill.keeper")]
@@ -225,7 +229,7 @@ async fn a_client_does_not_reach_what_is_not_there_or_the_runtimes_own_grains() 
     let error = soon(nobodys.call()).await.unwrap_err();
     assert!(matches!(error, CallError::Fault(ref fault) if matches!(fault.cause(), Cause::UnknownGrain)), "{error}");
     assert!(error.to_string().contains("call"), "it names the method: {error}");
-    soon(silo.stop()).await;
+    stop(&silo).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,5 +253,5 @@ async fn a_call_that_a_client_gives_up_before_it_began_never_runs() {
     soon(nap).await.unwrap().unwrap();
     assert_eq!(soon(grain.append(2)).await.unwrap(), 2);
     assert_eq!(soon(grain.entries()).await.unwrap(), [0, 2]);
-    soon(silo.stop()).await;
+    stop(&silo).await;
 }
