@@ -1,9 +1,9 @@
 //! What the runtimes of two silos, or of a client and a silo, say to each other, inside of the transport's control messages.
 
-use gristmill_grains::{Fault, GrainId};
+use gristmill_grains::{ChainLink, Fault, GrainId};
 use serde::{Deserialize, Serialize};
 
-use crate::Location;
+use crate::{Incarnation, Location};
 
 /// The body of a [`Control`](crate::transport::wire::Control) message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +33,33 @@ pub enum Ask {
         /// The row that may be replaced.
         expect: Option<Location>,
     },
+    /// What does a turn wait for in the silo that is asked?
+    Below {
+        /// The turn.
+        turn: TurnAt,
+    },
     /// From a client: which other silos take its calls?
     Gateways,
+}
+
+/// A turn of a silo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TurnAt {
+    /// The silo.
+    pub silo: Incarnation,
+    /// Its number there.
+    pub turn: u64,
+}
+
+/// A call in the mailbox of a grain that is busy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueuedCall {
+    /// Its number in its silo.
+    pub number: u64,
+    /// From the turn that was asked for down to the one that made the call.
+    pub chain: Vec<ChainLink>,
+    /// The turns that hold its grain, by their numbers in its silo.
+    pub holders: Vec<u64>,
 }
 
 /// An answer to a question.
@@ -50,4 +75,11 @@ pub enum Answer {
     No,
     /// The addresses of the active silos.
     Gateways(Vec<String>),
+    /// What a turn waits for here.
+    Below {
+        /// Calls that are queued here.
+        queued: Vec<QueuedCall>,
+        /// Silos where more of its calls, or of turns that it awaits, are.
+        onward: Vec<Incarnation>,
+    },
 }

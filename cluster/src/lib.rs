@@ -21,7 +21,7 @@ mod memory;
 mod redis;
 pub mod transport;
 
-pub use control::{Answer, Ask, Talk};
+pub use control::{Answer, Ask, QueuedCall, Talk, TurnAt};
 pub use directory::{Claim, Directory, DirectoryError, Location};
 pub use local::LocalDirectory;
 pub use member::{Incarnation, Member, MemberInfo, Standing, Status, View};

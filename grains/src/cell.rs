@@ -95,6 +95,18 @@ impl<M: Method> CallCell<M> {
         self.0.lock().args.is_some()
     }
 
+    /// Ends the call with this failure if it still waits to be run; says whether it did.
+    pub fn refuse(&self, fault: Fault) -> bool {
+        let mut inner = self.0.lock();
+        let Some(args) = inner.args.take() else { return false };
+        inner.state = State::Done(Err(fault.in_method(M::NAME).into()));
+        let waker = inner.waker.take();
+        drop(inner);
+        drop(args); // the user's
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
     /// Is there an outcome, or nobody who waits for one?
     pub fn is_over(&self) -> bool {
         matches!(self.0.lock().state, State::Done(_) | State::Encoded(_) | State::Over)

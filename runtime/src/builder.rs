@@ -427,6 +427,8 @@ fn services(core: &Arc<Core>) -> Vec<Service> {
                 }
             }
         }));
+        let chasing = core.clone();
+        services.push(Service::new("deadlocks", move || clustering::deadlock::run(chasing.clone())));
         let asserting = core.clone();
         services.push(Service::new("reassertion", move || clustering::reassert::run(asserting.clone())));
     }

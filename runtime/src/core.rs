@@ -247,6 +247,11 @@ impl Core {
         self.hosts.read().iter().find(|host| host.grain_type() == grain.grain_type()).cloned()
     }
 
+    /// A call of the grain failed as part of a deadlock.
+    pub(crate) fn count_deadlock(&self, grain: &GrainId) {
+        self.host_of(grain).inspect(|host| host.count_deadlock());
+    }
+
     /// Activates the grain here, unless it is; tells who owns it then. `None`: not in this silo.
     pub(crate) fn adopt(&self, grain: &GrainId, expect: Option<Location>) -> Option<BoxFuture<'static, Answer>> {
         if self.is_stopping() {

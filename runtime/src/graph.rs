@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
-use gristmill_grains::ChainLink;
 use gristmill_grains::sync::{Mutex, MutexGuard};
 use gristmill_grains::turn::{ChainNode, TurnId};
+use gristmill_grains::{ChainLink, Fault};
+use tokio::time::Instant;
 
 /// Queued calls that a search follows one after the other, at most.
 const MAX_HOPS: usize = 500;
@@ -28,6 +29,8 @@ pub(crate) trait Held: Send + Sync {
 pub(crate) trait Queued: Send + Sync {
     /// Has it neither begun nor been given up?
     fn is_queued(&self) -> bool;
+    /// Ends it with this failure if it has not; says whether it did.
+    fn refuse(&self, fault: Fault) -> bool;
 }
 
 struct Wait {
@@ -35,6 +38,24 @@ struct Wait {
     call: ChainLink,
     target: Weak<dyn Held>,
     queued: Weak<dyn Queued>,
+    since: Instant,
+}
+
+/// Calls that have been queued for the same activation for long.
+pub(crate) struct Stuck {
+    /// The turns that hold it.
+    pub(crate) holders: Vec<TurnId>,
+    /// The calls: their number, who makes each, and what it is.
+    pub(crate) calls: Vec<(WaitId, Arc<ChainNode>, ChainLink)>,
+}
+
+/// A queued call that a turn waits for.
+pub(crate) struct Below {
+    pub(crate) wait: WaitId,
+    /// From that turn down to the one that made the call.
+    pub(crate) links: Vec<ChainLink>,
+    /// The turns that hold its grain.
+    pub(crate) holders: Vec<TurnId>,
 }
 
 impl Wait {
@@ -63,6 +84,42 @@ impl WaitGraph {
     /// The call began, or was given up.
     pub(crate) fn remove(&self, id: WaitId) {
         self.0.lock().remove(id);
+    }
+
+    /// Calls that have been queued since before `then`, by what they wait for.
+    pub(crate) fn stuck(&self, then: Instant) -> Vec<Stuck> {
+        let waits = self.0.lock();
+        let mut stuck: Vec<(Weak<dyn Held>, Stuck)> = Vec::new();
+        for (id, wait) in waits.calls.iter().filter(|(_, wait)| wait.since < then && wait.is_live()) {
+            let call = (*id, wait.caller.clone(), wait.call.clone());
+            match stuck.iter_mut().find(|(target, _)| target.ptr_eq(&wait.target)) {
+                Some((_, stuck)) => stuck.calls.push(call),
+                None => {
+                    let holders = wait.target.upgrade().map(|held| held.holders()).unwrap_or_default();
+                    stuck.push((wait.target.clone(), Stuck { holders, calls: vec![call] }));
+                }
+            }
+        }
+        stuck.into_iter().map(|(_, stuck)| stuck).collect()
+    }
+
+    /// The queued calls that a turn waits for, by itself or through turns that it awaits.
+    pub(crate) fn below(&self, turn: TurnId) -> Vec<Below> {
+        let waits = self.0.lock();
+        let calls = waits.by_turn.get(&turn).into_iter().flatten();
+        let below = calls.filter_map(|id| {
+            let wait = waits.calls.get(id)?;
+            let waited_for = wait.is_live() && wait.caller.waiting().any(|node| node.turn == turn);
+            let holders = wait.target.upgrade().filter(|_| waited_for)?.holders();
+            Some(Below { wait: *id, links: segment(&wait.caller, turn), holders })
+        });
+        below.collect()
+    }
+
+    /// Ends a queued call with this failure, unless it has begun; says whether it did.
+    pub(crate) fn refuse(&self, id: WaitId, fault: Fault) -> bool {
+        let queued = self.0.lock().calls.get(&id).and_then(|wait| wait.queued.upgrade());
+        queued.is_some_and(|queued| queued.refuse(fault))
     }
 
     /// Forgets calls that were given up.
@@ -101,7 +158,7 @@ impl Waits {
         for node in caller.waiting() {
             self.by_turn.entry(node.turn).or_default().insert(id);
         }
-        self.calls.insert(id, Wait { caller, call, target, queued });
+        self.calls.insert(id, Wait { caller, call, target, queued, since: Instant::now() });
     }
 
     pub(crate) fn remove(&mut self, id: WaitId) {
@@ -168,7 +225,7 @@ impl Waits {
 }
 
 /// The links from the turn `holder` down to the turn that made the call.
-fn segment(caller: &ChainNode, holder: TurnId) -> Vec<ChainLink> {
+pub(crate) fn segment(caller: &ChainNode, holder: TurnId) -> Vec<ChainLink> {
     let mut links = Vec::new();
     for node in caller.waiting() {
         links.push(node.link());

@@ -220,6 +220,7 @@ pub(crate) trait AnyHost: Send + Sync {
     fn options(&self) -> &GrainOptions;
     fn live(&self) -> usize;
     fn metrics(&self) -> GrainMetrics;
+    fn count_deadlock(&self);
     /// Asks every activation for an orderly end.
     fn close_all(&self, reason: DeactivationReason);
     /// Drops every activation.
@@ -264,6 +265,10 @@ impl<G: Grain> AnyHost for TypeHost<G> {
     fn metrics(&self) -> GrainMetrics {
         self.all().iter().for_each(|activation| activation.fold_calls());
         self.metrics.read(&self.grain_type, self.live())
+    }
+
+    fn count_deadlock(&self) {
+        self.metrics.deadlocks.fetch_add(1, Ordering::Relaxed);
     }
 
     fn close_all(&self, reason: DeactivationReason) {

@@ -265,6 +265,10 @@ impl<M: Method> Queued for CallCell<M> {
     fn is_queued(&self) -> bool {
         CallCell::is_queued(self)
     }
+
+    fn refuse(&self, fault: Fault) -> bool {
+        CallCell::refuse(self, fault)
+    }
 }
 
 impl<M: Method> Expire for CallCell<M> {

@@ -5,11 +5,13 @@
 //! - [`serve`]: calls from elsewhere of grains here; [`gateway`]: calls of clients.
 //! - [`site`]: what the router needs of a silo or a client.
 //! - [`broker`]: where a grain is activated; [`reassert`]: that its row is not lost.
+//! - [`deadlock`]: cycles of calls over several silos.
 //! - [`start`]: taking part; [`agent`]: the membership; [`options`].
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
 pub(crate) mod agent;
 mod broker;
+pub(crate) mod deadlock;
 mod gateway;
 pub(crate) mod hub;
 mod lane;

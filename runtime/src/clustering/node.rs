@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use gristmill_cluster::transport::wire::{ChainEntry, Control, Message, NotHere, Response};
 use gristmill_cluster::{
-    Answer, Ask, Claim, Directory, DirectoryError, Incarnation, Location, Status, Talk, View, hash,
+    Answer, Ask, Claim, Directory, DirectoryError, Incarnation, Location, Status, Talk, TurnAt, View, hash,
 };
 use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::{Mutex, RwLock};
-use gristmill_grains::turn::{ChainNode, Origin};
+use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -225,10 +225,15 @@ impl Node {
         chain.into_iter().take(MAX_CHAIN).rev().fold(None, |parent, entry| {
             let ChainEntry { incarnation: silo, turn, access, link } = entry;
             // Turns of this silo are known by their numbers, others get one that no turn here has.
-            let here = if silo == self.me { turn } else { hash::of_turn(silo, turn) | FOREIGN };
+            let here = self.number_of(TurnAt { silo, turn });
             let origin = Origin { process: silo.as_u128(), turn, link };
             Some(ChainNode::told(here, access, origin, parent))
         })
+    }
+
+    /// The number that a turn has here.
+    pub(super) fn number_of(&self, at: TurnAt) -> TurnId {
+        if at.silo == self.me { at.turn } else { hash::of_turn(at.silo, at.turn) | FOREIGN }
     }
 
     /// Makes an activation of this silo the grain's owner. `Err`: who owns it.
@@ -294,7 +299,7 @@ impl Node {
                 Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => return Ok(location),
                 Some(Answer::At(location) | Answer::Held(location)) => stale = Some(location),
                 Some(Answer::Failed(fault)) => return Err(fault),
-                Some(Answer::No | Answer::Gateways(_)) | None => {}
+                Some(_) | None => {}
             }
             if Instant::now() + again >= deadline {
                 return Err(Fault::not_executed(Cause::SiloUnavailable { reason: why }).of(grain));
@@ -324,6 +329,7 @@ impl Node {
         match ask {
             Ask::Locate { grain, stale } => self.locate(&grain, stale).await,
             Ask::Activate { grain, expect } => self.activate(&grain, expect).await,
+            Ask::Below { turn } => self.below(turn),
             Ask::Gateways => self.gateways(),
         }
     }

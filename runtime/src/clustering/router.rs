@@ -1,6 +1,6 @@
 //! Calls of grains that are not active in this silo: sent where the grain is, in order, and answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -10,6 +10,7 @@ use gristmill_cluster::transport::wire::{Message, Request};
 use gristmill_cluster::{Incarnation, Location, hash};
 use gristmill_grains::port::RemoteCall;
 use gristmill_grains::sync::Mutex;
+use gristmill_grains::turn::TurnId;
 use gristmill_grains::{Cause, Fault, GrainId};
 use hashbrown::{HashMap, HashSet};
 use tokio::time::Instant;
@@ -268,6 +269,22 @@ impl Router {
         if empty && !shard.entering.contains_key(grain) && shard.arriving.remove(grain) {
             site.open(grain);
         }
+    }
+
+    /// Where calls are out to that this turn waits for, by itself or through turns that it awaits.
+    pub(super) fn silos_below(&self, turn: TurnId) -> BTreeSet<Incarnation> {
+        let mut silos = BTreeSet::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for out in shard.out.values() {
+                let call = shard.lanes.get(&out.grain).and_then(|lane| lane.get(out.number));
+                let caller = call.and_then(|call| call.caller.as_ref());
+                if caller.is_some_and(|caller| caller.waiting().any(|node| node.turn == turn)) {
+                    silos.insert(out.to);
+                }
+            }
+        }
+        silos
     }
 
     /// Forgets where grains are that are not being called.

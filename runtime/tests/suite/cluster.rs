@@ -19,6 +19,10 @@ pub(crate) trait Ledger {
     async fn nap(&mut self, millis: u64) -> usize;
     async fn meet(&mut self, other: LedgerRef, entry: u64) -> usize;
     async fn cross(&mut self, other: LedgerRef, back: LedgerRef) -> Result<usize, CallError>;
+    /// Appends to another one, a while after its own turn began.
+    async fn late(&mut self, other: LedgerRef, millis: u64) -> Result<usize, CallError>;
+    /// Calls that of another one.
+    async fn through(&mut self, next: LedgerRef, other: LedgerRef, millis: u64) -> Result<usize, CallError>;
 }
 
 #[derive(Grain)]
@@ -49,6 +53,18 @@ impl Ledger for LedgerGrain {
 
     async fn cross(&mut self, other: LedgerRef, back: LedgerRef) -> Result<usize, CallError> {
         other.meet(back, 1).await
+    }
+
+    async fn late(&mut self, other: LedgerRef, millis: u64) -> Result<usize, CallError> {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        other.append(1).await
+    }
+
+    async fn through(&mut self, next: LedgerRef, other: LedgerRef, millis: u64) -> Result<usize, CallError> {
+        next.late(other, millis).await.map_err(|error| match error {
+            CallError::App(inner) => inner,
+            CallError::Fault(fault) => CallError::Fault(fault),
+        })
     }
 }
 
@@ -331,4 +347,99 @@ async fn a_grain_type_that_no_silo_hosts_is_unknown() {
     let error = soon(ledger(&cluster, 0, "x").append(1)).await.unwrap_err();
     assert_eq!(error.cause(), Some(&Cause::UnknownGrain));
     assert!(!error.maybe_executed());
+}
+
+/// The key of a grain that is active on this silo.
+async fn on(cluster: &TestCluster, silo: usize, name: &str) -> String {
+    for key in 0.. {
+        let key = format!("{name}-{key}");
+        soon(ledger(cluster, silo, &key).append(0)).await.unwrap();
+        if cluster.place_of::<LedgerRef>(key.as_str()) == Some(silo) {
+            return key;
+        }
+    }
+    unreachable!("every silo gets some")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chains_that_wait_for_each_other_on_several_silos_are_a_deadlock_within_two_seconds() {
+    for silos in [2, 3] {
+        let cluster = cluster(silos).await;
+        let mut grains = Vec::new();
+        for silo in 0..silos {
+            grains.push(on(&cluster, silo, &format!("ring-{silo}")).await);
+        }
+        let begun = tokio::time::Instant::now();
+        // Each was called from outside, and then calls the next one.
+        let calls: Vec<_> = (0..silos)
+            .map(|at| {
+                let (grain, next) =
+                    (ledger(&cluster, at, &grains[at]), ledger(&cluster, at, &grains[(at + 1) % silos]));
+                spawn(async move { grain.late(next, 200).await })
+            })
+            .collect();
+        let mut chains = Vec::new();
+        for call in calls {
+            match soon(call).await.unwrap() {
+                Ok(_) => {}
+                Err(error) => {
+                    let CallError::App(CallError::Fault(fault)) = error else { panic!("{error:?}") };
+                    assert!(!fault.maybe_executed(), "{fault}");
+                    let Cause::Deadlock { chain } = fault.cause() else { panic!("{fault}") };
+                    chains.push(chain.iter().map(ToString::to_string).collect::<Vec<_>>());
+                }
+            }
+        }
+        assert!(begun.elapsed() < ms(2_200), "{:?} after the last call", begun.elapsed() - ms(200));
+        let [chain] = &chains[..] else { panic!("one of them fails: {chains:?}") };
+        assert_eq!(chain.len(), silos + 1, "{chain:?}");
+        let late = chain.iter().filter(|link| link.ends_with(".late")).count();
+        assert_eq!((late, chain.last().map(|link| link.ends_with(".append"))), (silos, Some(true)), "{chain:?}");
+        let deadlocks: u64 =
+            (0..silos).map(|silo| cluster.silo(silo).metrics().grain("ledger").unwrap().deadlocks).sum();
+        assert_eq!(deadlocks, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_is_seen_through_turns_that_only_wait() {
+    let cluster = cluster(3).await;
+    let (a, b, c) = (on(&cluster, 0, "a").await, on(&cluster, 1, "b").await, on(&cluster, 2, "c").await);
+    // a waits for b, whose turn wants c; c's turn wants a.
+    let one = spawn({
+        let (a, b, c) = (ledger(&cluster, 0, &a), ledger(&cluster, 0, &b), ledger(&cluster, 0, &c));
+        async move { a.through(b, c, 200).await }
+    });
+    let two = spawn({
+        let (c, a) = (ledger(&cluster, 2, &c), ledger(&cluster, 2, &a));
+        async move { c.late(a, 200).await }
+    });
+    let outcomes = [soon(one).await.unwrap().err(), soon(two).await.unwrap().err()];
+    let errors: Vec<_> = outcomes.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("through") && errors[0].contains("b-"), "it names every turn: {errors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_only_take_long_are_no_deadlock() {
+    let cluster = cluster(2).await;
+    let (a, b) = (on(&cluster, 0, "a").await, on(&cluster, 1, "b").await);
+    let nap = spawn({
+        let b = ledger(&cluster, 1, &b);
+        async move { b.nap(2_500).await }
+    });
+    tokio::time::sleep(ms(100)).await;
+    // a waits for b, which is busy with somebody else's; another call waits for a.
+    let late = spawn({
+        let (a, b) = (ledger(&cluster, 0, &a), ledger(&cluster, 0, &b));
+        async move { a.late(b, 0).await }
+    });
+    tokio::time::sleep(ms(100)).await;
+    let behind = spawn({
+        let a = ledger(&cluster, 1, &a);
+        async move { a.append(2).await }
+    });
+    soon(nap).await.unwrap().unwrap();
+    soon(late).await.unwrap().unwrap();
+    soon(behind).await.unwrap().unwrap();
 }
