@@ -33,6 +33,8 @@ pub enum Ask {
         /// The row that may be replaced.
         expect: Option<Location>,
     },
+    /// How many activations does it have?
+    Load,
     /// What does a turn wait for in the silo that is asked?
     Below {
         /// The turn.
@@ -75,6 +77,8 @@ pub enum Answer {
     No,
     /// The addresses of the active silos.
     Gateways(Vec<String>),
+    /// So many activations.
+    Load(u64),
     /// What a turn waits for here.
     Below {
         /// Calls that are queued here.

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`Directory`]: which activation of a grain may open its storage, by epochs.
 //! - [`View`], [`Member`], [`Incarnation`]: who is in the cluster.
-//! - [`hash`]: where things belong.
+//! - [`hash`]: where things belong; [`placement`]: where grains are activated.
 //! - [`Membership`]: where its rows are kept.
 //! - [`Talk`]: what silos say to each other of grains' places.
 //! - [`MemoryDirectory`], [`MemoryMembership`]: those of silos in one process.
@@ -18,6 +18,7 @@ mod local;
 mod member;
 pub mod membership;
 mod memory;
+pub mod placement;
 mod redis;
 pub mod transport;
 
@@ -27,4 +28,5 @@ pub use local::LocalDirectory;
 pub use member::{Incarnation, Member, MemberInfo, Standing, Status, View};
 pub use membership::Membership;
 pub use memory::{MemoryDirectory, MemoryMembership};
+pub use placement::PlacementStrategy;
 pub use redis::{RedisCluster, RedisClusterOptions};

@@ -1,5 +1,6 @@
 //! What `#[derive(Grain)]` implements, and the lifecycle a grain may add.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
@@ -100,6 +101,33 @@ pub enum DirtyCalls {
     Deny,
 }
 
+/// On which silo of a cluster a grain is activated that is active on none: among the active ones that host its type.
+/// Decided once for all who call it, by the grain's broker; an activation never moves because something would be decided
+/// differently now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Placement {
+    /// By a hash of its id: the same one for as long as the silos are the same, and all with an equal share.
+    #[default]
+    Hash,
+    /// On the silo that it is first called from, if that one hosts the type; else by hash. A client's calls come from its
+    /// gateway.
+    PreferLocal,
+    /// On any.
+    Random,
+    /// On the one with fewer activations of two that are taken at random.
+    LeastLoaded,
+    /// By hash among the silos with this label. While there are none, calls wait.
+    Label {
+        /// The label's name.
+        name: Cow<'static, str>,
+        /// Its value.
+        value: Cow<'static, str>,
+    },
+    /// As a strategy says that was registered with the silo under this name.
+    Custom(Cow<'static, str>),
+}
+
 /// How a silo hosts a grain type. The `#[grain(..)]` attribute sets the defaults; the silo's builder may change them.
 #[derive(Clone, Debug)]
 pub struct GrainOptions {
@@ -119,6 +147,8 @@ pub struct GrainOptions {
     pub dirty_calls: DirtyCalls,
     /// May the grain have `turn` state in two storages, which are not atomic with each other? Default no.
     pub several_storages: bool,
+    /// On which silo of a cluster it is activated. Default by hash.
+    pub placement: Placement,
 }
 
 impl Default for GrainOptions {
@@ -132,6 +162,7 @@ impl Default for GrainOptions {
             stateless_workers: None,
             dirty_calls: DirtyCalls::Allow,
             several_storages: false,
+            placement: Placement::Hash,
         }
     }
 }

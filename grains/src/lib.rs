@@ -34,7 +34,7 @@ pub mod turn;
 pub use call::Call;
 pub use context::{BuildContext, GrainContext, TimerHandle};
 pub use error::{BoxError, CallError, CallResultExt, Cause, ChainLink, DEFAULT_TIMEOUT, Fault, Never};
-pub use grain::{DeactivationReason, DirtyCalls, Grain, GrainOptions, Lifecycle};
+pub use grain::{DeactivationReason, DirtyCalls, Grain, GrainOptions, Lifecycle, Placement};
 pub use gristmill_macros::{Grain, grain_interface};
 pub use id::{ActivationId, GrainId, GrainType};
 pub use key::{Compound, GrainKey, InvalidKey, MAX_KEY_LEN, StrKey};

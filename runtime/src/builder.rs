@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use gristmill_cluster::{Directory, Incarnation, LocalDirectory, Membership};
+use gristmill_cluster::{Directory, Incarnation, LocalDirectory, Membership, PlacementStrategy};
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::Binding;
@@ -91,6 +91,7 @@ pub struct SiloBuilder {
     outgoing: Vec<Arc<dyn CallFilter>>,
     grains: Vec<Register>,
     types: BTreeSet<String>,
+    placements: BTreeMap<String, Arc<dyn PlacementStrategy>>,
     cluster: Option<Setup>,
     pub(crate) node: Option<Arc<Node>>,
 }
@@ -149,6 +150,12 @@ impl SiloBuilder {
         options: ClusterOptions,
     ) -> Self {
         self.cluster = Some(Setup { rows, directory, options });
+        self
+    }
+
+    /// A strategy that says on which silo grains are activated whose type says `#[grain(placement = "custom(name)")]`.
+    pub fn placement(mut self, name: impl Into<String>, strategy: impl PlacementStrategy) -> Self {
+        self.placements.insert(name.into(), Arc::new(strategy));
         self
     }
 
@@ -251,6 +258,7 @@ impl SiloBuilder {
             wire: RwLock::default(),
             graph: WaitGraph::default(),
             sweeper: Sweeper::default(),
+            placements: self.placements,
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
             clock: AtomicU32::new(0),
             lost_sends: AtomicU64::new(0),

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use gristmill_cluster::{Answer, Directory, Location};
+use gristmill_cluster::{Answer, Directory, Location, PlacementStrategy};
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{Binding, CallOptions, Remote, Runtime};
 use gristmill_grains::sync::{Mutex, RwLock};
-use gristmill_grains::{ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef, StorageError};
+use gristmill_grains::{
+    ActivationId, BoxFuture, Cause, Fault, GrainId, GrainOptions, GrainRef, Placement, StorageError,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
@@ -52,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) wire: RwLock<BTreeMap<(String, u32), Arc<dyn WireCall>>>,
     pub(crate) graph: WaitGraph,
     pub(crate) sweeper: Sweeper,
+    pub(crate) placements: BTreeMap<String, Arc<dyn PlacementStrategy>>,
     pub(crate) rng: Mutex<fastrand::Rng>,
     /// Counts the collector's rounds: a clock good enough for idleness, read without a system call.
     pub(crate) clock: AtomicU32,
@@ -245,6 +248,16 @@ impl Core {
 
     fn host_of(&self, grain: &GrainId) -> Option<Arc<dyn AnyHost>> {
         self.hosts.read().iter().find(|host| host.grain_type() == grain.grain_type()).cloned()
+    }
+
+    /// Where the grain's type wants to be activated.
+    pub(crate) fn placement_of(&self, grain: &GrainId) -> Placement {
+        self.host_of(grain).map(|host| host.options().placement.clone()).unwrap_or_default()
+    }
+
+    /// One of so many, at random.
+    pub(crate) fn choose(&self, many: usize) -> Option<usize> {
+        (many > 0).then(|| self.rng.lock().usize(..many))
     }
 
     /// A call of the grain failed as part of a deadlock.

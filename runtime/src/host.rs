@@ -8,7 +8,7 @@ use gristmill_grains::filter::CallFilter;
 use gristmill_grains::port::{CallOptions, Runtime};
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
 use gristmill_grains::{
-    ActivationId, BoxFuture, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType,
+    ActivationId, BoxFuture, DeactivationReason, Fault, Grain, GrainId, GrainKey, GrainOptions, GrainType, Placement,
 };
 
 use crate::activation::lifecycle::Loss;
@@ -75,6 +75,11 @@ impl<G: Grain> TypeHost<G> {
             Some(_) if options.keep_running => return Err("stateless workers cannot be kept running".to_owned()),
             workers => workers.map(|most| Workers::new(if most == 0 { core.options.cores } else { most })),
         };
+        if let Placement::Custom(name) = &options.placement
+            && !core.placements.contains_key(&**name)
+        {
+            return Err(format!("its placement {name:?} is unknown to the silo: SiloBuilder::placement registers it"));
+        }
         if options.mailbox == 0 {
             return Err("its mailbox has no room for a single call".to_owned());
         }

@@ -46,8 +46,8 @@ pub use silo::{Silo, Stopped};
 pub mod cluster {
     pub use gristmill_cluster::transport::{Secret, WeakSecret};
     pub use gristmill_cluster::{
-        Directory, Incarnation, Member, MemberInfo, Membership, MemoryDirectory, MemoryMembership, RedisCluster,
-        RedisClusterOptions, Status, View,
+        Directory, Incarnation, Member, MemberInfo, Membership, MemoryDirectory, MemoryMembership, PlacementStrategy,
+        RedisCluster, RedisClusterOptions, Status, View,
     };
 
     pub use crate::clustering::options::ClusterOptions;
@@ -61,7 +61,7 @@ pub mod prelude {
     pub use crate::grains::state::{Persistent, PersistentCell};
     pub use crate::grains::{
         BoxError, CallError, CallResultExt, Cause, Compound, DeactivationReason, Fault, Grain, GrainContext, GrainId,
-        Lifecycle, StrKey, grain_interface,
+        Lifecycle, Placement, StrKey, grain_interface,
     };
     pub use crate::{Silo, SiloOptions};
 }

@@ -19,7 +19,7 @@ use crate::{Silo, Stopped};
 
 /// Silos of one process that are one cluster: their network and directory are in memory, and this says who lives.
 ///
-/// Storages are shared by handing each silo a clone of the same one.
+/// Storages are shared by handing each silo a clone of the same one. Each silo has its number as its label `silo`.
 ///
 /// ```
 /// # use gristmill::prelude::*;
@@ -91,6 +91,17 @@ impl TestCluster {
     /// # Errors
     /// What a silo that does not start says.
     pub async fn start_silo(&self) -> Result<usize, StartError> {
+        self.start_silo_with(&self.describe).await
+    }
+
+    /// Starts one silo more, which is another than the rest; gives its number.
+    ///
+    /// # Errors
+    /// What a silo that does not start says.
+    pub async fn start_silo_with(
+        &self,
+        describe: impl FnOnce(SiloBuilder) -> SiloBuilder,
+    ) -> Result<usize, StartError> {
         let (number, version) = {
             let members = self.members.lock();
             (members.silos.len(), members.view.version + 1)
@@ -101,14 +112,14 @@ impl TestCluster {
         let wires = self.hub.wires(incarnation);
         let view = self.members.lock().view.clone();
         let node = Node::new(incarnation, version, wires, directory, view, 4);
-        let mut builder = (self.describe)(Silo::builder());
+        let mut builder = describe(Silo::builder());
         builder.node = Some(node.clone());
         let types = builder.types();
         let silo = builder.start().await?;
         let receiver: Arc<dyn crate::clustering::wires::Receiver> = node.clone();
         self.hub.plug_in(incarnation, Arc::downgrade(&receiver));
-        let info =
-            MemberInfo { address: format!("silo-{number}"), name: number.to_string(), types, labels: BTreeMap::new() };
+        let labels = BTreeMap::from([("silo".to_owned(), number.to_string())]);
+        let info = MemberInfo { address: format!("silo-{number}"), name: number.to_string(), types, labels };
         let member = Member { incarnation, info, status: Status::Active, join: version, beat: 0 };
         {
             let mut members = self.members.lock();

@@ -134,6 +134,8 @@ pub fn grain_interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - `stateless_worker`, `stateless_worker = 4`: any of several activations answers. Without a number, as many as the
 ///   silo has threads.
 /// - `dirty_calls = "deny"`, or `"allow"`: awaited calls out of a turn with uncommitted changes. Default: allowed.
+/// - `placement = "hash"`, `"prefer-local"`, `"random"`, `"least-loaded"`, `"label(zone=eu)"` or `"custom(name)"`: on which
+///   silo of a cluster it is activated. Default: by hash.
 /// - `several_storages`: it may have `turn` state in two storages.
 /// - `crate = path`: where the grains crate is found. Default: `::gristmill::grains`.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing, hash};
+use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault, GrainId};
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ pub(crate) struct Broker(Mutex<BTreeMap<GrainId, Vec<oneshot::Sender<Answer>>>>)
 
 impl Node {
     /// Where the grain is. Activates it if it is nowhere, or not where `stale` says.
-    pub(super) async fn locate(&self, grain: &GrainId, stale: Option<Location>) -> Answer {
+    pub(super) async fn locate(&self, grain: &GrainId, stale: Option<Location>, from: Incarnation) -> Answer {
         let waits = {
             let mut deciding = self.broker.0.lock();
             match deciding.get_mut(grain) {
@@ -37,11 +37,11 @@ impl Node {
             return answer.await.unwrap_or(Answer::No);
         }
         let mut deciding = Deciding { node: self, grain, answer: Answer::No };
-        deciding.answer = self.decide(grain, stale).await;
+        deciding.answer = self.decide(grain, stale, from).await;
         deciding.answer.clone()
     }
 
-    async fn decide(&self, grain: &GrainId, stale: Option<Location>) -> Answer {
+    async fn decide(&self, grain: &GrainId, stale: Option<Location>, from: Incarnation) -> Answer {
         let mut refused: Vec<Incarnation> = Vec::new();
         for _ in 0..TRIES {
             let row = match self.directory().lookup(grain).await {
@@ -63,7 +63,7 @@ impl Node {
                         member.info.types.contains(grain.grain_type().as_str())
                             && !refused.contains(&member.incarnation)
                     });
-                    hash::rendezvous(hash::of_grain(grain), hosts.map(|member| member.incarnation))
+                    self.place(grain, from, &hosts.collect::<Vec<_>>()).await
                 }
             };
             let Some(silo) = silo else { return Answer::No };

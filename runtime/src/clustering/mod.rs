@@ -4,7 +4,7 @@
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
 //! - [`serve`]: calls from elsewhere of grains here; [`gateway`]: calls of clients.
 //! - [`site`]: what the router needs of a silo or a client.
-//! - [`broker`]: where a grain is activated; [`reassert`]: that its row is not lost.
+//! - [`broker`]: where a grain is activated, as its [`placement`] says; [`reassert`]: that its row is not lost.
 //! - [`deadlock`]: cycles of calls over several silos.
 //! - [`start`]: taking part; [`agent`]: the membership; [`options`].
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
@@ -18,6 +18,7 @@ mod lane;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod options;
+mod placement;
 pub(crate) mod reassert;
 pub(crate) mod router;
 mod serve;

@@ -292,7 +292,7 @@ impl Node {
                     "no silo that hosts it is active".clone_into(&mut why);
                     None
                 }
-                Some(broker) if broker == self.me => Some(self.locate(grain, stale).await),
+                Some(broker) if broker == self.me => Some(self.locate(grain, stale, self.me).await),
                 Some(broker) => self.ask(broker, Ask::Locate { grain: grain.clone(), stale }).await,
             };
             match answer {
@@ -325,10 +325,11 @@ impl Node {
         answer
     }
 
-    async fn answer(self: Arc<Self>, ask: Ask) -> Answer {
+    async fn answer(self: Arc<Self>, from: Incarnation, ask: Ask) -> Answer {
         match ask {
-            Ask::Locate { grain, stale } => self.locate(&grain, stale).await,
+            Ask::Locate { grain, stale } => self.locate(&grain, stale, from).await,
             Ask::Activate { grain, expect } => self.activate(&grain, expect).await,
+            Ask::Load => self.load(),
             Ask::Below { turn } => self.below(turn),
             Ask::Gateways => self.gateways(),
         }
@@ -356,7 +357,7 @@ impl Node {
             Talk::Ask(ask) => {
                 let Some(node) = self.myself.upgrade() else { return };
                 self.spawn(async move {
-                    let body = encoded(&node.clone().answer(ask).await);
+                    let body = encoded(&node.clone().answer(from, ask).await);
                     let reply = Message::ControlReply(Control { correlation, body });
                     let _ = node.tell(from, reply); // or who asked asks again
                 });

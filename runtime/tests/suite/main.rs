@@ -21,6 +21,7 @@ mod order;
 mod outages;
 mod panics;
 mod parts;
+mod placement;
 mod places;
 mod policies;
 mod refs;

@@ -1,12 +1,12 @@
 //! The implementation of `Grain`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Ident, Path};
 
 use super::fields::{Field, Kind};
-use super::options::GrainOptions;
+use super::options::{GrainOptions, Placement};
 use super::states::states;
 use crate::duration;
 use crate::names::readable;
@@ -72,6 +72,18 @@ fn hosting(options: &GrainOptions) -> TokenStream {
     if let Some(deny) = options.deny_dirty_calls {
         let choice = if deny { quote!(Deny) } else { quote!(Allow) };
         option("dirty_calls", quote!(#grains::DirtyCalls::#choice));
+    }
+    if let Some(placement) = &options.placement {
+        let cow = quote!(::std::borrow::Cow::Borrowed);
+        let choice = match placement {
+            Placement::Plain(name) => {
+                let name = format_ident!("{name}");
+                quote!(#name)
+            }
+            Placement::Label(name, value) => quote!(Label { name: #cow(#name), value: #cow(#value) }),
+            Placement::Custom(name) => quote!(Custom(#cow(#name))),
+        };
+        option("placement", quote!(#grains::Placement::#choice));
     }
     if options.several_storages {
         option("several_storages", quote!(true));

@@ -22,6 +22,7 @@ const KNOWN: &[&str] = &[
     "keep_running",
     "stateless_worker",
     "dirty_calls",
+    "placement",
     "several_storages",
     "crate",
 ];
@@ -42,7 +43,36 @@ pub(super) struct GrainOptions {
     pub(super) stateless_workers: Option<usize>,
     pub(super) deny_dirty_calls: Option<bool>,
     pub(super) several_storages: bool,
+    pub(super) placement: Option<Placement>,
     pub(super) krate: Path,
+}
+
+/// `placement = ".."`.
+pub(super) enum Placement {
+    Plain(&'static str),
+    Label(String, String),
+    Custom(String),
+}
+
+fn placement(text: &LitStr, options: &mut Options<'_>) -> Option<Placement> {
+    let value = text.value();
+    let inside = |name: &str| value.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')').map(str::trim);
+    let parsed = match value.as_str() {
+        "hash" => Some(Placement::Plain("Hash")),
+        "prefer-local" => Some(Placement::Plain("PreferLocal")),
+        "random" => Some(Placement::Plain("Random")),
+        "least-loaded" => Some(Placement::Plain("LeastLoaded")),
+        _ => match (inside("label").and_then(|label| label.split_once('=')), inside("custom")) {
+            (Some((name, label)), _) => Some(Placement::Label(name.trim().to_owned(), label.trim().to_owned())),
+            (_, Some(name)) if !name.is_empty() => Some(Placement::Custom(name.to_owned())),
+            _ => None,
+        },
+    };
+    if parsed.is_none() {
+        let known = "`hash`, `prefer-local`, `random`, `least-loaded`, `label(name=value)` or `custom(name)`";
+        options.errors.at(text, format!("unknown placement {value:?}: it is one of {known}"));
+    }
+    parsed
 }
 
 #[derive(Default)]
@@ -58,6 +88,7 @@ struct Given {
     stateless_workers: Option<usize>,
     deny_dirty_calls: Option<bool>,
     several_storages: bool,
+    placement: Option<Placement>,
     krate: Option<Path>,
 }
 
@@ -92,6 +123,7 @@ pub(super) fn parse(item: &DeriveInput, errors: &mut Errors) -> Option<GrainOpti
         stateless_workers: given.stateless_workers,
         deny_dirty_calls: given.deny_dirty_calls,
         several_storages: given.several_storages,
+        placement: given.placement,
         krate,
     })
 }
@@ -123,6 +155,7 @@ impl Given {
             "dirty_calls" => {
                 self.deny_dirty_calls = options.one_of(meta, &["allow", "deny"])?.map(|place| place == 1);
             }
+            "placement" => self.placement = placement(&options.value(meta)?, options),
             "several_storages" => self.several_storages = true,
             "crate" => self.krate = Some(located(&options.path(meta)?, Span::call_site())),
             _ => {}
