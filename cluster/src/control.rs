@@ -33,6 +33,11 @@ pub enum Ask {
         /// The row that may be replaced.
         expect: Option<Location>,
     },
+    /// Does it own this grain?
+    Owns {
+        /// The grain.
+        grain: GrainId,
+    },
     /// How many activations does it have?
     Load,
     /// What does a turn wait for in the silo that is asked?

@@ -273,6 +273,11 @@ impl Core {
         Some(self.host_of(grain)?.adopt(grain.key(), expect))
     }
 
+    /// Where the directory has the grain, if an activation here owns it.
+    pub(crate) fn location(&self, grain: &GrainId) -> Option<Location> {
+        self.host_of(grain)?.location(grain.key())
+    }
+
     /// The grain's activation here lets everybody in from now on.
     pub(crate) fn open(&self, grain: &GrainId) {
         self.host_of(grain).inspect(|host| host.open(grain.key()));

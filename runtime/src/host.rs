@@ -244,6 +244,8 @@ pub(crate) trait AnyHost: Send + Sync {
     fn is_active(&self, key: &str) -> bool;
     /// Activates the grain, unless it is active; tells who owns it then.
     fn adopt(self: Arc<Self>, key: &str, expect: Option<Location>) -> BoxFuture<'static, Answer>;
+    /// Where the directory has the grain, if an activation here owns it.
+    fn location(&self, key: &str) -> Option<Location>;
     /// Every activation that owns its grain in the cluster's directory.
     fn owned(&self) -> Vec<(GrainId, Location)>;
     /// The grain has another activation elsewhere: this one is lost.
@@ -360,6 +362,11 @@ impl<G: Grain> AnyHost for TypeHost<G> {
             owned.extend(activation.owned_as().map(|location| (activation.grain_id(), location)));
         });
         owned
+    }
+
+    fn location(&self, key: &str) -> Option<Location> {
+        let key = G::Key::from_text(key).ok()?;
+        self.catalog.get(self.catalog.hash(&key), &key)?.owned_as()
     }
 
     fn lose(&self, key: &str, activation: ActivationId) {

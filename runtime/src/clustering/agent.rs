@@ -213,7 +213,10 @@ impl Agent {
             let neighbours = self.neighbours(&view);
             if probed.is_none_or(|probed| now - probed >= PROBE) {
                 probed = Some(now);
-                neighbours.iter().for_each(|neighbour| self.wires.probe(&view, *neighbour));
+                // Who joins waits until everybody has reached it.
+                let joining = view.members.values().filter(|member| member.status == Status::Joining);
+                let probed = neighbours.iter().copied().chain(joining.map(|member| member.incarnation));
+                probed.filter(|silo| *silo != self.me).for_each(|silo| self.wires.probe(&view, silo));
             }
             if now - acknowledged < GAP {
                 self.judge(&view, &neighbours, &mut seen).await;

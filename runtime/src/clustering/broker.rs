@@ -1,16 +1,22 @@
 //! The broker of a grain: the silo that decides where it is activated, once for all who ask.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing};
+use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing, Status};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault, GrainId};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::node::Node;
 
 /// How often a decision is begun anew, as the grain was claimed by others or a silo did not take it.
 const TRIES: usize = 8;
+
+/// Without a directory, so many silos are asked whether they have the grain, and each has so long to answer.
+const MAX_ASKED: usize = 32;
+const ASKED: Duration = Duration::from_millis(250);
 
 /// Decisions under way, and who else waits for each.
 #[derive(Default)]
@@ -47,8 +53,8 @@ impl Node {
             let row = match self.directory().lookup(grain).await {
                 Ok(row) => row,
                 Err(error) => {
-                    tracing::warn!(%grain, %error, "the grain's place is not known");
-                    return Answer::No;
+                    tracing::warn!(%grain, %error, "the directory does not say where the grain is; asking the silos");
+                    return self.ask_around(grain).await;
                 }
             };
             let view = self.view();
@@ -79,6 +85,32 @@ impl Node {
         }
         let reason = "others kept claiming it".to_owned();
         Answer::Failed(Fault::not_executed(Cause::SiloUnavailable { reason }).of(grain))
+    }
+}
+
+impl Node {
+    /// Without a directory: which silo owns the grain? None is made its owner now.
+    async fn ask_around(&self, grain: &GrainId) -> Answer {
+        if let at @ Answer::At(_) = self.owns(grain) {
+            return at;
+        }
+        let view = self.view();
+        let hosts = view.members.values().filter(|member| {
+            let up = matches!(member.status, Status::Active | Status::Leaving) && member.incarnation != self.me();
+            up && member.info.types.contains(grain.grain_type().as_str())
+        });
+        for silo in hosts.map(|member| member.incarnation).take(MAX_ASKED) {
+            let answer = timeout(ASKED, self.ask(silo, Ask::Owns { grain: grain.clone() })).await;
+            if let Ok(Some(at @ Answer::At(_))) = answer {
+                return at;
+            }
+        }
+        Answer::No
+    }
+
+    /// Does an activation here own the grain?
+    pub(super) fn owns(&self, grain: &GrainId) -> Answer {
+        self.core().and_then(|core| core.location(grain)).map_or(Answer::No, Answer::At)
     }
 }
 

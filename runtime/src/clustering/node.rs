@@ -329,6 +329,7 @@ impl Node {
         match ask {
             Ask::Locate { grain, stale } => self.locate(&grain, stale, from).await,
             Ask::Activate { grain, expect } => self.activate(&grain, expect).await,
+            Ask::Owns { grain } => self.owns(&grain),
             Ask::Load => self.load(),
             Ask::Below { turn } => self.below(turn),
             Ask::Gateways => self.gateways(),

@@ -1,68 +1,21 @@
 //! Clients: calls from programs that host nothing, over TCP, through any silo.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill::cluster::{ClusterOptions, MemoryDirectory, MemoryMembership, Secret};
+use gristmill::cluster::{ClusterOptions, Secret};
 use gristmill::prelude::*;
-use gristmill::storage::MemoryStorage;
 use gristmill::{Client, ClientBuilder, ConnectError};
 
-use crate::cluster::{LedgerGrain, LedgerRef};
+use crate::cluster::LedgerRef;
+use crate::silos::{Silos, stop, until};
 use crate::support::{ms, soon, spawn};
-
-/// Silos of one process, on real connections.
-struct Silos {
-    rows: MemoryMembership,
-    directory: MemoryDirectory,
-    storage: Arc<MemoryStorage>,
-    secret: Option<Secret>,
-}
-
-impl Silos {
-    fn new() -> Self {
-        Self {
-            rows: MemoryMembership::default(),
-            directory: MemoryDirectory::default(),
-            storage: Arc::new(MemoryStorage::new()),
-            secret: None,
-        }
-    }
-
-    /// A silo that listens at a port of its own, and its address.
-    async fn start(&self) -> (Silo, String) {
-        // Bound and let go again: the port is free, and not given to anybody else at once.
-        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let options = ClusterOptions {
-            listen: listen.clone(),
-            secret: self.secret.clone(),
-            exit_when_dead: false,
-            ..ClusterOptions::default()
-        };
-        let silo = Silo::builder()
-            .shared_storage("default", self.storage.clone())
-            .shared_cluster(Arc::new(self.rows.clone()), Arc::new(self.directory.clone()), options)
-            .grain::<LedgerGrain>()
-            .start();
-        (soon(silo).await.unwrap(), listen)
-    }
-}
 
 fn described(gateways: &[&String]) -> ClientBuilder {
     Client::builder().gateways(gateways.iter().map(|address| address.to_string()))
 }
 
-async fn stop(silo: &Silo) {
-    assert_eq!(soon(silo.stop()).await.dropped, 0);
-}
-
 async fn connected_to(client: &Client, silos: usize) {
-    soon(async {
-        while client.connected() < silos {
-            tokio::time::sleep(ms(5)).await;
-        }
-    })
-    .await;
+    until(async || client.connected() >= silos).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,12 +145,7 @@ async fn a_client_reconnects_to_a_silo_that_is_started_again() {
         let grain = grain.clone();
         async move { grain.append(2).await }
     });
-    let options = ClusterOptions { listen: address, exit_when_dead: false, ..ClusterOptions::default() };
-    let again = Silo::builder()
-        .shared_storage("default", silos.storage.clone())
-        .shared_cluster(Arc::new(silos.rows.clone()), Arc::new(silos.directory.clone()), options)
-        .grain::<LedgerGrain>();
-    let again = soon(again.start()).await.unwrap();
+    let again = silos.start_with(ClusterOptions { listen: address, ..silos.options() }).await.unwrap();
     assert_eq!(soon(waits).await.unwrap().unwrap(), 2);
     let short = grain.append(3).timeout(Duration::ZERO);
     assert!(matches!(soon(short).await, Err(CallError::Fault(fault)) if !fault.maybe_executed()));

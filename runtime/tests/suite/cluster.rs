@@ -260,7 +260,12 @@ async fn a_directory_that_is_away_keeps_nobody_from_active_grains() {
             soon(ledger(&cluster, silo, key).append(1)).await.unwrap();
         }
     }
+    // It has called nobody yet, and is the broker of some.
+    let cold = soon(cluster.start_silo()).await.unwrap();
     cluster.directory().set_available(false);
+    for key in &keys {
+        soon(ledger(&cluster, cold, key).append(2)).await.unwrap();
+    }
     for silo in 0..2 {
         for key in &keys {
             soon(ledger(&cluster, silo, key).append(2)).await.unwrap();

@@ -1,6 +1,11 @@
 //! One function per decoder: takes any bytes, panics only where a promise is broken. Called by `cluster/fuzz` and tests.
 
+use std::fmt::Debug;
+
 use bytes::{Bytes, BytesMut};
+use gristmill_grains::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::frame::{Frame, FrameDecoder, FrameEncoder, LAST, PART};
 use super::hello::Handshake;
@@ -57,4 +62,17 @@ pub fn reassembly(data: &[u8]) {
         }
         rest = tail;
     }
+}
+
+/// What silos ask each other, out of any bytes; what decodes encodes to what decodes to the same.
+pub fn control(data: &[u8]) {
+    same_again::<crate::Talk>(data);
+    same_again::<crate::Answer>(data);
+}
+
+fn same_again<T: Serialize + DeserializeOwned + Debug>(data: &[u8]) {
+    let Ok(value) = codec::decode_wire::<T>(data) else { return };
+    let Ok(encoded) = codec::encode_wire(&value) else { panic!("decoded, but cannot be encoded: {value:?}") };
+    let Ok(again) = codec::decode_wire::<T>(&encoded) else { panic!("does not decode again: {value:?}") };
+    assert_eq!(format!("{again:?}"), format!("{value:?}"), "not the value that was encoded");
 }

@@ -111,6 +111,7 @@ fn samples() -> Vec<Vec<u8>> {
 }
 
 fn every_decoder(data: &[u8]) {
+    fuzz::control(data);
     fuzz::frames(data);
     fuzz::handshake(data);
     fuzz::message(data);

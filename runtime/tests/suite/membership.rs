@@ -1,0 +1,174 @@
+//! Who is a member, and who is not: silos of one process, on real connections and real time.
+
+use std::time::Duration;
+
+use gristmill::cluster::{ClusterOptions, Incarnation, Membership, Status};
+use gristmill::prelude::*;
+
+use crate::cluster::LedgerRef;
+use crate::silos::{Silos, stop, until};
+use crate::support::{ms, soon};
+
+async fn statuses(silos: &Silos) -> Vec<(Incarnation, Status)> {
+    let view = silos.rows.read().await.unwrap().view;
+    view.members.values().map(|member| (member.incarnation, member.status)).collect()
+}
+
+async fn with_status(silos: &Silos, status: Status) -> usize {
+    statuses(silos).await.iter().filter(|(_, is)| *is == status).count()
+}
+
+async fn answers(silo: &Silo, keys: std::ops::Range<u64>) {
+    for key in keys {
+        let grain: LedgerRef = silo.grain(key.to_string());
+        soon(grain.append(1)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_for_longer_than_any_silence_kills_nobody() {
+    let silos = Silos::new();
+    let running = [silos.start().await.0, silos.start().await.0, silos.start().await.0];
+    answers(&running[0], 0..20).await;
+    silos.rows.set_available(false);
+    silos.directory.set_available(false);
+    // Longer than a silent silo is let live, and than the lease.
+    let until_then = tokio::time::Instant::now() + Duration::from_secs(10);
+    while tokio::time::Instant::now() < until_then {
+        // Within the lease, grains that are active go on.
+        if until_then - tokio::time::Instant::now() > Duration::from_secs(4) {
+            answers(&running[1], 0..20).await;
+        }
+        tokio::time::sleep(ms(100)).await;
+    }
+    silos.rows.set_available(true);
+    silos.directory.set_available(true);
+    answers(&running[2], 0..40).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(with_status(&silos, Status::Active).await, 3, "{:?}", statuses(&silos).await);
+    answers(&running[0], 0..40).await;
+    for silo in &running {
+        stop(silo).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_silos_two_that_die_together_are_found_dead_by_the_third() {
+    let silos = Silos::new();
+    let (one, two, three) = (silos.start().await.0, silos.start().await.0, silos.start().await.0);
+    answers(&one, 0..60).await;
+    drop((one, two));
+    let begun = tokio::time::Instant::now();
+    answers(&three, 0..60).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "their addresses refuse: {:?}", begun.elapsed());
+    assert_eq!(with_status(&silos, Status::Dead).await, 2);
+    stop(&three).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_every_row_gets_them_back() {
+    let silos = Silos::new();
+    let running = [silos.start().await.0, silos.start().await.0];
+    answers(&running[0], 0..20).await;
+    let before = statuses(&silos).await;
+    silos.rows.lose();
+    until(async || statuses(&silos).await == before).await;
+    answers(&running[1], 0..40).await;
+    let (third, _) = silos.start().await;
+    answers(&third, 0..40).await;
+    for silo in running.iter().chain([&third]) {
+        stop(silo).await;
+    }
+    until(async || with_status(&silos, Status::Dead).await == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_silo_with_one_address_does_not_start_and_the_first_goes_on() {
+    let silos = Silos::new();
+    let (first, address) = silos.start().await;
+    let twin = ClusterOptions { advertise: Some(address.clone()), ..silos.options() };
+    let error = silos.start_with(twin).await.unwrap_err();
+    assert!(error.to_string().contains(&address), "{error}");
+    answers(&first, 0..10).await;
+    assert_eq!(with_status(&silos, Status::Active).await, 1);
+    stop(&first).await;
+    // Its address is free now.
+    let again = ClusterOptions { listen: address, ..silos.options() };
+    let again = silos.start_with(again).await.unwrap();
+    answers(&again, 0..10).await;
+    stop(&again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silo_started_again_at_once_replaces_its_dead_self() {
+    let silos = Silos::new();
+    let (other, _) = silos.start().await;
+    let (silo, address) = silos.start().await;
+    answers(&other, 0..40).await;
+    drop(silo);
+    let again = ClusterOptions { listen: address, ..silos.options() };
+    let mut started = None;
+    until(async || {
+        // The one that was dropped lets its address go in a moment.
+        started = silos.start_with(again.clone()).await.ok();
+        started.is_some()
+    })
+    .await;
+    let again = started.unwrap();
+    answers(&again, 0..40).await;
+    answers(&other, 0..40).await;
+    until(async || with_status(&silos, Status::Active).await == 2).await;
+    assert_eq!(with_status(&silos, Status::Dead).await, 1);
+    stop(&again).await;
+    stop(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silo_that_the_others_declared_dead_serves_no_more_and_cannot_write() {
+    let silos = Silos::new();
+    let (one, _) = silos.start().await;
+    let (two, _) = silos.start().await;
+    answers(&one, 0..40).await;
+    // As if it had been paused for long.
+    let dead = silos.rows.read().await.unwrap().view.members.into_values().find(|member| member.join > 1).unwrap();
+    silos.rows.advance(dead.incarnation, Status::Dead, 0).await.unwrap();
+    soon(two.must_stop()).await;
+    for key in 0..40u64 {
+        let grain: LedgerRef = one.grain(key.to_string());
+        // Until this silo knows of the death, calls still go to the dead one, and fail.
+        until(async || grain.append(1).await.is_ok()).await;
+    }
+    // Whatever it had, the other one has now, and what it did was not lost.
+    for key in 0..40u64 {
+        let grain: LedgerRef = one.grain(key.to_string());
+        assert_eq!(soon(grain.entries()).await.unwrap(), [1, 1]);
+        let zombie: LedgerRef = two.grain(key.to_string());
+        let error = soon(zombie.append(2).timeout(ms(300))).await.unwrap_err();
+        assert!(error.to_string().contains("taken its place"), "{error}");
+        assert_eq!(soon(grain.entries()).await.unwrap(), [1, 1], "it could not write");
+    }
+    stop(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_silos_that_join_at_once_all_become_active() {
+    let silos = Silos::new();
+    let starts: Vec<_> = (0..24).map(|_| silos.described(silos.options())).collect();
+    let starts: Vec<_> =
+        starts.into_iter().map(|silo| crate::support::spawn(async move { silo.start().await })).collect();
+    let begun = tokio::time::Instant::now();
+    let mut running = Vec::new();
+    for start in starts {
+        running.push(soon(start).await.unwrap().unwrap());
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "they reach each other without being told: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(with_status(&silos, Status::Active).await, 24);
+    for silo in &running {
+        answers(silo, 0..5).await;
+    }
+    drop(running);
+}
