@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gristmill::cluster::{ClusterOptions, RedisCluster};
+use gristmill::cluster::{ClusterOptions, Membership, RedisCluster, RedisClusterOptions, Status};
 use gristmill::prelude::*;
-use gristmill_test_servers::{RedisOptions, RedisServer};
+use gristmill_test_servers::{self as servers, RedisOptions, RedisServer};
 use gristmill_tests::LedgerRef;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,9 +22,9 @@ struct Process {
 }
 
 impl Process {
-    fn start(url: &str) -> Self {
+    fn start(urls: &[String]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_silo"));
-        let mut child = command.arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a silo starts");
+        let mut child = command.args(urls).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a silo starts");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (send, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
@@ -56,18 +58,51 @@ struct Cluster {
     processes: Vec<Process>,
     /// Hosts nothing; makes the calls.
     caller: Silo,
-    redis: RedisServer,
+    rows: RedisCluster,
+    redis: Redis,
+}
+
+enum Redis {
+    Server(RedisServer),
+    Cluster(servers::RedisCluster),
+}
+
+impl Redis {
+    fn urls(&self) -> Vec<String> {
+        match self {
+            Self::Server(server) => vec![server.url()],
+            Self::Cluster(cluster) => cluster.urls(),
+        }
+    }
+
+    /// Kills a server at once, and starts it again.
+    fn kill_one(&mut self, number: usize) {
+        match self {
+            Self::Server(server) => server.restart(),
+            Self::Cluster(cluster) => {
+                cluster.node(number % 3).restart();
+                cluster.wait_until_it_serves();
+            }
+        }
+    }
 }
 
 async fn cluster(silos: usize) -> Cluster {
-    let redis = RedisServer::start(RedisOptions::default());
-    let url = redis.url();
-    let processes: Vec<_> = (0..silos).map(|_| Process::start(&url)).collect();
+    cluster_on(Redis::Server(RedisServer::start(RedisOptions::default())), silos).await
+}
+
+async fn cluster_on(redis: Redis, silos: usize) -> Cluster {
+    let urls = redis.urls();
+    let processes: Vec<_> = (0..silos).map(|_| Process::start(&urls)).collect();
     processes.iter().for_each(|process| assert_eq!(process.says(), "ready"));
-    let kept = RedisCluster::connect(&url).await.expect("Redis answers");
+    let kept = match &urls[..] {
+        [url] => RedisCluster::connect(url).await,
+        urls => RedisCluster::connect_cluster(urls, RedisClusterOptions::default()).await,
+    };
+    let kept = kept.expect("Redis answers");
     let options = ClusterOptions { exit_when_dead: false, ..ClusterOptions::default() };
-    let caller = Silo::builder().cluster(kept, options).start().await.expect("the caller joins");
-    Cluster { processes, caller, redis }
+    let caller = Silo::builder().cluster(kept.clone(), options).start().await.expect("the caller joins");
+    Cluster { processes, caller, rows: kept, redis }
 }
 
 impl Cluster {
@@ -137,29 +172,12 @@ async fn a_paused_silo_is_replaced_and_ends_when_it_wakes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_fails_no_call_and_loses_none() {
-    const LEDGERS: usize = 20;
     let mut cluster = cluster(3).await;
-    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let callers = (0..LEDGERS).map(|number| {
-        let (ledger, over) = (cluster.ledger(number), over.clone());
-        tokio::runtime::Handle::current().spawn(async move {
-            let (mut calls, mut slowest) = (0u64, Duration::ZERO);
-            while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                let asked = Instant::now();
-                calls += 1;
-                let count = ledger.count().await.unwrap_or_else(|error| panic!("call {calls}: {error}"));
-                assert_eq!(count, calls);
-                slowest = slowest.max(asked.elapsed());
-                sleep(Duration::from_millis(2)).await;
-            }
-            (calls, slowest)
-        })
-    });
-    let callers: Vec<_> = callers.collect();
-    let url = cluster.redis.url();
+    let load = Load::start(&cluster);
+    let urls = cluster.redis.urls();
     for place in 0..3 {
         sleep(Duration::from_millis(300)).await;
-        let new = Process::start(&url);
+        let new = Process::start(&urls);
         let new = tokio::task::spawn_blocking(move || {
             assert_eq!(new.says(), "ready");
             new
@@ -169,11 +187,88 @@ async fn a_rolling_restart_under_load_fails_no_call_and_loses_none() {
         let left = tokio::task::spawn_blocking(move || old.leave()).await.expect("it leaves");
         assert_eq!(left, "stopped 0");
     }
-    over.store(true, std::sync::atomic::Ordering::Relaxed);
-    let mut all = (0, Duration::ZERO);
-    for caller in callers {
-        let (calls, slowest) = timeout(PATIENCE, caller).await.expect("it ends").expect("no call fails");
-        all = (all.0 + calls, all.1.max(slowest));
+    load.end().await;
+}
+
+/// Redis is killed under load, again and again; it keeps what it acknowledges. Nobody dies of it, nothing is lost or doubled.
+async fn redis_is_killed_under_load(redis: Redis) {
+    let mut cluster = cluster_on(redis, 3).await;
+    let load = Load::start(&cluster);
+    for number in 0..3 {
+        sleep(Duration::from_millis(700)).await;
+        cluster = tokio::task::spawn_blocking(move || {
+            cluster.redis.kill_one(number);
+            cluster
+        })
+        .await
+        .expect("it comes back");
     }
-    println!("{} calls, the slowest took {:?}", all.0, all.1);
+    sleep(Duration::from_secs(1)).await;
+    load.end().await;
+    let view = cluster.rows.read().await.expect("Redis answers").view;
+    let active = view.members.values().filter(|member| member.status == Status::Active).count();
+    assert_eq!((active, view.members.len()), (4, 4), "{view:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_killed_under_load_ends_no_silo_and_loses_no_call() {
+    redis_is_killed_under_load(Redis::Server(RedisServer::start(RedisOptions::fsync()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_whose_nodes_are_killed_under_load_ends_no_silo_and_loses_no_call() {
+    let redis = tokio::task::spawn_blocking(|| servers::RedisCluster::start_with(3, &RedisOptions::fsync()));
+    redis_is_killed_under_load(Redis::Cluster(redis.await.expect("it comes together"))).await;
+}
+
+/// Callers of some ledgers, one each, that count without a gap.
+struct Load {
+    over: Arc<AtomicBool>,
+    callers: Vec<JoinHandle<(u64, Duration)>>,
+}
+
+impl Load {
+    fn start(cluster: &Cluster) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let callers = (0..20).map(|number| {
+            let (ledger, over) = (cluster.ledger(number), over.clone());
+            tokio::runtime::Handle::current().spawn(async move {
+                let (mut calls, mut slowest) = (0u64, Duration::ZERO);
+                while !over.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
+                    let count = loop {
+                        match ledger.count().await {
+                            Ok(count) => break count,
+                            // What did not run may be said again.
+                            Err(error) if !error.maybe_executed() && is_storage(&error) => {
+                                sleep(Duration::from_millis(5)).await;
+                            }
+                            Err(error) => panic!("call {calls}: {error}"),
+                        }
+                    };
+                    calls += 1;
+                    assert_eq!(count, calls);
+                    slowest = slowest.max(asked.elapsed());
+                    sleep(Duration::from_millis(2)).await;
+                }
+                (calls, slowest)
+            })
+        });
+        Self { callers: callers.collect(), over }
+    }
+
+    async fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        let mut all = (0, Duration::ZERO);
+        for caller in self.callers {
+            let (calls, slowest) = timeout(PATIENCE, caller).await.expect("it ends").expect("no call fails");
+            all = (all.0 + calls, all.1.max(slowest));
+        }
+        println!("{} calls, the slowest took {:?}", all.0, all.1);
+    }
+}
+
+/// Refused, as the storage is away?
+fn is_storage(error: &CallError) -> bool {
+    matches!(error, CallError::Fault(fault) if matches!(fault.cause(), Cause::Storage { .. }))
 }
