@@ -13,6 +13,8 @@ use gristmill_tests::LedgerRef;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::history::Histories;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A silo process; killed when dropped.
@@ -188,6 +190,43 @@ async fn a_rolling_restart_under_load_fails_no_call_and_loses_none() {
         assert_eq!(left, "stopped 0");
     }
     load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silos_that_are_killed_and_paused_under_load_lose_no_acknowledged_write_and_double_none() {
+    let mut cluster = cluster(3).await;
+    let urls = cluster.redis.urls();
+    let histories = Histories::start(&cluster.caller);
+    let mut woken = Vec::new();
+    for round in 0..6 {
+        sleep(Duration::from_millis(1_500)).await;
+        let urls = urls.clone();
+        let new = tokio::task::spawn_blocking(move || {
+            let new = Process::start(&urls);
+            assert_eq!(new.says(), "ready");
+            new
+        });
+        let old = cluster.processes.remove(0);
+        cluster.processes.push(new.await.expect("it starts"));
+        match round % 2 {
+            0 => old.signal("-9"),
+            _ => {
+                // Long enough to be declared dead; it wakes as a zombie, under load.
+                old.signal("-STOP");
+                sleep(Duration::from_secs(6)).await;
+                old.signal("-CONT");
+                woken.push(old);
+            }
+        }
+    }
+    for mut zombie in woken {
+        let ended = tokio::task::spawn_blocking(move || zombie.child.wait());
+        let status = timeout(PATIENCE, ended).await.expect("it ends").expect("it is waited for").expect("it is reaped");
+        assert_eq!(status.code(), Some(70), "it says why it ends");
+    }
+    let summary = histories.end(&cluster.caller).await;
+    println!("{summary:?}");
+    assert!(summary.acknowledged > 1_000, "{summary:?}");
 }
 
 /// Redis is killed under load, again and again; it keeps what it acknowledges. Nobody dies of it, nothing is lost or doubled.

@@ -1,6 +1,7 @@
 //! What needs real servers, or several processes.
 
 mod cluster;
+mod history;
 mod kills;
 mod load;
 mod outages;
