@@ -9,10 +9,11 @@ mod membership;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use gristmill_redis::{Connection, Source};
+use redis::aio::ConnectionManagerConfig;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, IntoConnectionInfo, RedisError, Script, ScriptInvocation, Value};
+use redis::{IntoConnectionInfo, RedisError, Script, ScriptInvocation, Value};
 
 use crate::membership::MembershipError;
 
@@ -44,12 +45,13 @@ pub struct RedisCluster {
 
 #[derive(Clone)]
 enum Link {
-    Server(ConnectionManager),
+    Server(Arc<Connection>),
     Cluster(ClusterConnection),
 }
 
 impl RedisCluster {
-    /// Connects to one server: `redis://[user:password@]host[:port][/db]`.
+    /// Connects to one server: `redis://[user:password@]host[:port][/db]`; or to the master that Sentinels name, and follows
+    /// it: `redis-sentinel://[user:password@]host[:port][,host[:port]..]/service[/db]`.
     ///
     /// # Errors
     /// The URL is none, or no server answers there.
@@ -63,16 +65,15 @@ impl RedisCluster {
     /// As [`connect`](Self::connect), and an option that cannot be.
     pub async fn connect_with(url: &str, options: RedisClusterOptions) -> Result<Self, MembershipError> {
         check(&options)?;
-        let info = url.into_connection_info().map_err(|error| wrong_url(&error))?;
-        let place = format!("Redis at {}", info.addr());
+        let source = Source::parse(url).map_err(|error| wrong_url(&error))?;
+        let place = format!("Redis at {}", source.place());
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(options.response_timeout))
             .set_connection_timeout(Some(options.response_timeout))
             .set_number_of_retries(1);
         let unavailable = |error: RedisError| MembershipError::Unavailable(format!("{place}: {error}"));
-        let client = Client::open(info).map_err(unavailable)?;
-        let manager = ConnectionManager::new_with_config(client, config).await.map_err(unavailable)?;
-        Ok(Self { link: Link::Server(manager), place: place.into(), options: Arc::new(options) })
+        let server = Connection::connect(source, config).await.map_err(unavailable)?;
+        Ok(Self { link: Link::Server(Arc::new(server)), place: place.into(), options: Arc::new(options) })
     }
 
     /// Connects to a Redis Cluster, found through some of its nodes.
@@ -103,9 +104,16 @@ impl RedisCluster {
     async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> Result<Value, String> {
         let limit = self.options.response_timeout * 2;
         let answer = async {
-            match self.link.clone() {
-                Link::Server(mut server) => invocation.invoke_async(&mut server).await,
-                Link::Cluster(mut cluster) => invocation.invoke_async(&mut cluster).await,
+            match &self.link {
+                Link::Server(server) => {
+                    let (mut manager, made) = server.get();
+                    let answer = invocation.invoke_async(&mut manager).await;
+                    if let Err(error) = &answer {
+                        server.failed(made, error).await;
+                    }
+                    answer
+                }
+                Link::Cluster(cluster) => invocation.invoke_async(&mut cluster.clone()).await,
             }
         };
         match tokio::time::timeout(limit, answer).await {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use gristmill_grains::storage::StorageError;
-use redis::IntoConnectionInfo;
+use gristmill_redis::Source;
+use redis::{IntoConnectionInfo, RedisError};
 
 use super::error;
 
@@ -13,7 +14,8 @@ pub(super) struct Address(String);
 
 impl Address {
     pub(super) fn of_server(url: &str) -> Result<Self, StorageError> {
-        Ok(Self(format!("Redis at {}", place(url)?)))
+        let source = Source::parse(url).map_err(|error| not_a_url(&error))?;
+        Ok(Self(format!("Redis at {}", source.place())))
     }
 
     /// The nodes that the cluster is found through.
@@ -54,12 +56,14 @@ impl fmt::Debug for Address {
 fn place(url: &str) -> Result<String, StorageError> {
     match url.into_connection_info() {
         Ok(info) => Ok(info.addr().to_string()),
-        Err(error) => {
-            let why = error::text(&error);
-            let detail = format!("not a Redis URL: {why}; write redis://[user:password@]host[:port][/db]");
-            Err(StorageError::Misconfigured { detail })
-        }
+        Err(error) => Err(not_a_url(&error)),
     }
+}
+
+fn not_a_url(error: &RedisError) -> StorageError {
+    let why = error::text(error);
+    let detail = format!("not a Redis URL: {why}; write redis://[user:password@]host[:port][/db]");
+    StorageError::Misconfigured { detail }
 }
 
 #[cfg(test)]

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
+use gristmill_redis::{Connection, Source};
 use redis::aio::{ConnectionLike, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use tokio::time;
 
 use super::RedisOptions;
-use super::connection::Connection;
 use super::key;
 
 /// Sends commands, each on one key.
@@ -62,8 +62,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn connect(url: &str, options: &RedisOptions) -> RedisResult<Self> {
-        let info = url.into_connection_info()?.set_tcp_settings(tcp(options));
-        let client = Client::open(info)?;
+        let source = Source::parse(url)?.tcp_settings(tcp(options));
         // A server that restarts is met within half a second.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.response_timeout))
@@ -71,7 +70,7 @@ impl Server {
             .set_number_of_retries(2)
             .set_max_delay(Duration::from_millis(500))
             .set_pipeline_buffer_size(1_024);
-        let connect = || Connection::connect(client.clone(), config.clone());
+        let connect = || Connection::connect(source.clone(), config.clone());
         let connections = try_join_all((0..options.connections.max(1)).map(|_| connect())).await?;
         Ok(Self { connections, next: AtomicUsize::new(0) })
     }
@@ -93,17 +92,30 @@ impl Link for Server {
         let connection = self.connection();
         let (mut manager, made) = connection.get();
         match in_time(limit, pipeline.ignore_errors().query_async::<Vec<_>>(&mut manager)).await {
-            Ok(answers) if answers.len() == count => answers,
+            Ok(answers) if answers.len() == count => {
+                if let Some(Err(error)) = answers.first() {
+                    connection.answered(made, error).await;
+                }
+                answers
+            }
             Ok(_) => vec![Err(io::Error::from(ErrorKind::InvalidData).into()); count],
             Err(error) => {
-                connection.failed(made, &error);
+                connection.failed(made, &error).await;
                 vec![Err(error); count]
             }
         }
     }
 
     async fn ask_all(&self, command: Cmd) -> RedisResult<Vec<Value>> {
-        Ok(vec![command.query_async(&mut self.connection().get().0).await?])
+        let connection = self.connection();
+        let (mut manager, made) = connection.get();
+        match command.query_async(&mut manager).await {
+            Ok(answer) => Ok(vec![answer]),
+            Err(error) => {
+                connection.failed(made, &error).await;
+                Err(error)
+            }
+        }
     }
 
     fn shard(&self, _key: &str) -> u16 {

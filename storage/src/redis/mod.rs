@@ -32,7 +32,6 @@
 //!
 //! - `engine`: the contract, over a link.
 //! - `link`: one server, or a cluster.
-//! - `connection`: a connection to one server, that always comes back.
 //! - `script` and `scripts/`: the scripts, and calls of them.
 //! - `reply`, `error`: what they answer.
 //! - `address`: where Redis is, as errors tell it.
@@ -41,7 +40,6 @@
 //! - `setup`: what is asked of a server at the start.
 
 mod address;
-mod connection;
 mod engine;
 mod error;
 mod key;
@@ -120,8 +118,9 @@ pub struct RedisStorage {
 }
 
 impl RedisStorage {
-    /// Connects to the server at `url` (`redis://[user:password@]host[:port][/db]`) with default options, and asks how
-    /// it is set up.
+    /// Connects to the server at `url` with default options, and asks how it is set up. The URL is
+    /// `redis://[user:password@]host[:port][/db]`, or for the master that Sentinels name
+    /// `redis-sentinel://[user:password@]host[:port][,host[:port]..]/service[/db]`: then a fail-over is followed.
     ///
     /// # Errors
     ///

@@ -18,13 +18,16 @@
 //!
 //! - `server`: one server, and what can happen to it.
 //! - `cluster`: some servers that share the slots.
+//! - `sentinel`: some servers of which one is the master, and who replaces it.
 //! - `child`: a child process that cannot outlive the test.
 //! - `ports`: ports that nobody else is given.
 
 mod child;
 mod cluster;
 mod ports;
+mod sentinel;
 mod server;
 
 pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
 pub use server::{RedisOptions, RedisServer};

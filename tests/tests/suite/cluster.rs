@@ -67,6 +67,7 @@ struct Cluster {
 enum Redis {
     Server(RedisServer),
     Cluster(servers::RedisCluster),
+    Sentinel(servers::RedisSentinel),
 }
 
 impl Redis {
@@ -74,6 +75,7 @@ impl Redis {
         match self {
             Self::Server(server) => vec![server.url()],
             Self::Cluster(cluster) => cluster.urls(),
+            Self::Sentinel(sentinel) => vec![sentinel.url()],
         }
     }
 
@@ -85,6 +87,9 @@ impl Redis {
                 cluster.node(number % 3).restart();
                 cluster.wait_until_it_serves();
             }
+            // It does not come back; there is another one for the second time, too.
+            Self::Sentinel(sentinel) if number < 2 => sentinel.kill_master(),
+            Self::Sentinel(_) => {}
         }
     }
 }
@@ -258,6 +263,12 @@ async fn a_redis_that_is_killed_under_load_ends_no_silo_and_loses_no_call() {
 async fn a_redis_cluster_whose_nodes_are_killed_under_load_ends_no_silo_and_loses_no_call() {
     let redis = tokio::task::spawn_blocking(|| servers::RedisCluster::start_with(3, &RedisOptions::fsync()));
     redis_is_killed_under_load(Redis::Cluster(redis.await.expect("it comes together"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_sentinels_replace_under_load_ends_no_silo_and_loses_no_call() {
+    let redis = tokio::task::spawn_blocking(|| servers::RedisSentinel::start(&RedisOptions::default()));
+    redis_is_killed_under_load(Redis::Sentinel(redis.await.expect("it comes together"))).await;
 }
 
 /// Callers of some ledgers, one each, that count without a gap.
