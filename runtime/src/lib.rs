@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`Silo`], [`SiloBuilder`], [`SiloOptions`]: hosting.
+//! - [`Config`]: options from a file and the environment.
 //! - [`Client`]: calling the grains of a cluster from outside.
 //! - [`grains`]: the programming model (keys, interfaces, references, state); [`prelude`] has what most programs name.
 //! - [`storage`]: the stores that keep grains' state.
@@ -18,6 +19,7 @@ mod client;
 mod clustering;
 mod collector;
 mod committer;
+mod config;
 mod core;
 mod events;
 mod graph;
@@ -37,6 +39,7 @@ mod workers;
 
 pub use builder::{GrainSetup, SiloBuilder, StartError};
 pub use client::{Client, ClientBuilder, ConnectError};
+pub use config::{Config, ConfigError};
 pub use events::SiloEvent;
 pub use metrics::{GrainMetrics, Metrics, StorageMetrics, TickMetrics};
 pub use options::SiloOptions;

@@ -14,22 +14,36 @@ use tokio::time::Instant;
 
 use super::network::NetWires;
 use super::node::Node;
+use super::options::ClusterOptions;
 use crate::core::Core;
 
-/// Between two beats, and between two looks at the rows.
-const BEAT: Duration = Duration::from_secs(1);
-/// Between two looks at the others.
-const LOOK: Duration = Duration::from_millis(250);
-/// Between two probes of a neighbour.
-const PROBE: Duration = Duration::from_millis(500);
-/// A silo that beats has done so within this time.
-const BEATING: Duration = Duration::from_secs(3);
-/// A neighbour that is probed and says nothing for so long is suspected.
-const SILENCE: Duration = Duration::from_secs(3);
-/// One that says nothing, but beats, for so long is cut off from here.
-const CUT_OFF: Duration = Duration::from_secs(5);
-/// A gap in this silo's own beats after which it judges nobody by what it saw before.
-const GAP: Duration = Duration::from_millis(2_500);
+/// When an agent does what. All follow from the beat and the silence.
+struct Pace {
+    /// Between two beats.
+    beat: Duration,
+    /// Between two looks at the others.
+    look: Duration,
+    /// Between two probes of a neighbour.
+    probe: Duration,
+    /// A silo that beats has done so within this time.
+    beating: Duration,
+    /// A neighbour that is probed and says nothing for so long is suspected.
+    silence: Duration,
+    /// One that says nothing, but beats, for so long is cut off from here.
+    cut_off: Duration,
+    /// A gap in this silo's own beats after which it judges nobody by what it saw before.
+    gap: Duration,
+}
+
+impl Pace {
+    fn new(beat: Duration, silence: Duration) -> Self {
+        let (look, probe, beating) = (beat / 4, beat / 2, beat * 3);
+        Self { beat, look, probe, beating, silence, cut_off: silence + beat * 2, gap: beat * 5 / 2 }
+    }
+}
+
+/// Between two attempts to reach the store.
+const RETRY: Duration = Duration::from_millis(250);
 /// Neighbours that are probed.
 const NEIGHBOURS: usize = 3;
 /// How long the rows of dead silos are kept.
@@ -57,6 +71,7 @@ pub(crate) struct Agent {
     node: Arc<Node>,
     core: std::sync::OnceLock<std::sync::Weak<Core>>,
     exit_when_dead: bool,
+    pace: Pace,
     run: Mutex<Option<String>>,
     ended: AtomicBool,
 }
@@ -76,6 +91,7 @@ pub(crate) async fn join(
     me: Incarnation,
     info: &MemberInfo,
     shards: u64,
+    beat: Duration,
     patience: Duration,
 ) -> Result<(u64, View), JoinError> {
     let deadline = Instant::now() + patience;
@@ -87,9 +103,9 @@ pub(crate) async fn join(
     };
     if let Some(old) = same(&first) {
         // Over, or alive? Its beat tells.
-        let until = Instant::now() + BEAT * 3;
+        let until = Instant::now() + beat * 3;
         while Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(beat / 4).await;
             let now = retried(deadline.max(until), || rows.read()).await?.view;
             match now.members.get(&old.incarnation) {
                 Some(member) if member.status == Status::Dead => break,
@@ -114,7 +130,7 @@ where
 {
     loop {
         match step().await {
-            Err(MembershipError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+            Err(MembershipError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
             answer => return answer,
         }
     }
@@ -127,11 +143,12 @@ impl Agent {
         rows: Arc<dyn Membership>,
         wires: Arc<NetWires>,
         node: Arc<Node>,
-        exit_when_dead: bool,
+        options: &ClusterOptions,
     ) -> Arc<Self> {
         let core = std::sync::OnceLock::new();
         let (run, ended) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, run, ended })
+        let (pace, exit_when_dead) = (Pace::new(options.beat, options.silence), options.exit_when_dead);
+        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, run, ended })
     }
 
     pub(crate) fn attach(&self, core: &Arc<Core>) {
@@ -152,11 +169,11 @@ impl Agent {
                 member.incarnation != self.me && counts && !self.wires.is_reached(member.incarnation)
             });
             // One that beats shows it within a second or so.
-            let looked = Instant::now() + REACH > deadline + BEAT + LOOK || view.members.len() == 1;
+            let looked = Instant::now() + REACH > deadline + self.pace.beat + self.pace.look || view.members.len() == 1;
             if (!unreached && looked) || Instant::now() >= deadline {
                 break;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(self.pace.look).await;
         }
         self.advance(Status::Active).await
     }
@@ -183,7 +200,7 @@ impl Agent {
     }
 
     async fn advance(&self, to: Status) -> Result<(), MembershipError> {
-        let deadline = Instant::now() + BEAT * 5;
+        let deadline = Instant::now() + self.pace.beat * 5;
         retried(deadline, || self.rows.advance(self.me, to, self.node.view().version)).await?;
         self.look().await;
         self.wires.hint(&self.node.view(), self.me);
@@ -196,11 +213,11 @@ impl Agent {
         let (mut beaten, mut probed, mut acknowledged) = (None::<Instant>, None::<Instant>, Instant::now());
         while !self.ended.load(Ordering::Acquire) {
             let now = Instant::now();
-            let due = beaten.is_none_or(|beaten| now - beaten >= BEAT);
+            let due = beaten.is_none_or(|beaten| now - beaten >= self.pace.beat);
             if due {
                 beaten = Some(now);
                 if self.beat(now).await {
-                    if Instant::now() - acknowledged > GAP {
+                    if Instant::now() - acknowledged > self.pace.gap {
                         seen.clear(); // what stood still meanwhile may have been the store
                     }
                     acknowledged = Instant::now();
@@ -211,18 +228,18 @@ impl Agent {
             self.watch(&view, &mut seen);
             let now = Instant::now();
             let neighbours = self.neighbours(&view);
-            if probed.is_none_or(|probed| now - probed >= PROBE) {
+            if probed.is_none_or(|probed| now - probed >= self.pace.probe) {
                 probed = Some(now);
                 // Who joins waits until everybody has reached it.
                 let joining = view.members.values().filter(|member| member.status == Status::Joining);
                 let probed = neighbours.iter().copied().chain(joining.map(|member| member.incarnation));
                 probed.filter(|silo| *silo != self.me).for_each(|silo| self.wires.probe(&view, silo));
             }
-            if now - acknowledged < GAP {
+            if now - acknowledged < self.pace.gap {
                 self.judge(&view, &neighbours, &mut seen).await;
             }
             self.prune(&view, &seen).await;
-            drop(tokio::time::timeout(LOOK, self.wires.news.notified()).await);
+            drop(tokio::time::timeout(self.pace.look, self.wires.news.notified()).await);
         }
     }
 
@@ -342,7 +359,7 @@ impl Agent {
         let now = Instant::now();
         let beating = |seen: &BTreeMap<Incarnation, Seen>, target: Incarnation| {
             let others = view.members.values().filter(|member| member.status != Status::Dead);
-            let beats = |silo: Incarnation| seen.get(&silo).is_some_and(|of| now - of.moved < BEATING);
+            let beats = |silo: Incarnation| seen.get(&silo).is_some_and(|of| now - of.moved < self.pace.beating);
             let others = others.map(|member| member.incarnation).filter(|silo| *silo != target && *silo != self.me);
             1 + others.filter(|silo| beats(*silo)).count() as u64
         };
@@ -363,19 +380,19 @@ impl Agent {
             let still = now - of.moved;
             let (evidence, needed) = if refused.contains(&target) {
                 (Evidence::Refused, voters.min(2))
-            } else if silent >= SILENCE && still >= SILENCE {
+            } else if silent >= self.pace.silence && still >= self.pace.silence {
                 (Evidence::Silent, voters.min(2))
-            } else if silent >= CUT_OFF {
+            } else if silent >= self.pace.cut_off {
                 // Of two that are cut off from each other, the younger gives the elder a chance to be first.
                 let elder = view.members.get(&target).is_some_and(|member| member.join < self.node.join());
-                if voters == 1 && elder && silent < CUT_OFF + BEAT * 2 {
+                if voters == 1 && elder && silent < self.pace.cut_off + self.pace.beat * 2 {
                     continue;
                 }
                 (Evidence::Partition, voters / 2 + 1)
             } else {
                 continue;
             };
-            let again = if evidence == Evidence::Refused { LOOK } else { BEAT };
+            let again = if evidence == Evidence::Refused { self.pace.look } else { self.pace.beat };
             if of.voted.is_some_and(|voted| now - voted < again) {
                 continue;
             }

@@ -20,9 +20,6 @@ use tokio::time::Instant;
 use super::node::Node;
 use super::wires::{Correlation, SendError, Wires};
 
-/// How long a silo may speak after its last acknowledged beat was sent.
-pub(super) const LEASE: Duration = Duration::from_secs(8);
-
 /// The wires of a silo on a real network.
 pub(crate) struct NetWires {
     network: OnceLock<Network>,
@@ -31,6 +28,8 @@ pub(crate) struct NetWires {
     accepted: Mutex<BTreeMap<Incarnation, Arc<Link>>>,
     /// Silos whose address says that they are not there.
     refused: Mutex<BTreeMap<Incarnation, Instant>>,
+    /// How long it may speak after its last acknowledged beat was sent.
+    lasts: Duration,
     /// Until when this silo may speak; before it has joined, always.
     lease: Mutex<Option<Instant>>,
     /// Something happened that the agent looks at.
@@ -38,8 +37,9 @@ pub(crate) struct NetWires {
 }
 
 impl NetWires {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(lease: Duration) -> Arc<Self> {
         Arc::new(Self {
+            lasts: lease,
             network: OnceLock::new(),
             node: OnceLock::new(),
             accepted: Mutex::default(),
@@ -63,7 +63,7 @@ impl NetWires {
 
     /// A beat that was sent then was acknowledged.
     pub(super) fn renew(&self, sent: Instant) {
-        *self.lease.lock() = Some(sent + LEASE);
+        *self.lease.lock() = Some(sent + self.lasts);
         if let Some(network) = self.network.get() {
             network.recheck_flush();
         }

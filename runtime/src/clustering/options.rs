@@ -1,6 +1,7 @@
 //! How a silo takes part in a cluster.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gristmill_cluster::transport::Secret;
 
@@ -27,6 +28,38 @@ pub struct ClusterOptions {
     /// Ends the process when the others have declared this silo dead: its grains are theirs by then. Default yes. If not,
     /// the silo serves no more, and [`Silo::must_stop`](crate::Silo::must_stop) tells.
     pub exit_when_dead: bool,
+    /// Between two beats, by which the others see that this silo lives. All silos say the same. Default 1 s.
+    pub beat: Duration,
+    /// A silo that neither beats nor answers for so long is voted out. At least 2 beats. Default 3 s.
+    pub silence: Duration,
+    /// How long a silo may speak after the last beat that was acknowledged; it does not end the silo. At least 3 beats. Default
+    /// 8 s.
+    pub lease: Duration,
+}
+
+impl ClusterOptions {
+    /// # Errors
+    /// Names the options that contradict each other.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let Self { beat, silence, lease, shards, .. } = self;
+        if *beat < Duration::from_millis(50) {
+            return Err(format!("beat is {beat:?}; it is at least 50 ms"));
+        }
+        if *silence < *beat * 2 {
+            return Err(format!(
+                "silence ({silence:?}) is under two beats ({beat:?} each): healthy silos would be voted out"
+            ));
+        }
+        if *lease < *beat * 3 {
+            return Err(format!(
+                "lease ({lease:?}) is under three beats ({beat:?} each): the silo would fall silent between them"
+            ));
+        }
+        if *shards == 0 {
+            return Err("shards is zero".to_owned());
+        }
+        Ok(())
+    }
 }
 
 impl Default for ClusterOptions {
@@ -41,6 +74,9 @@ impl Default for ClusterOptions {
             labels: BTreeMap::new(),
             shards: 1_024,
             exit_when_dead: true,
+            beat: Duration::from_secs(1),
+            silence: Duration::from_secs(3),
+            lease: Duration::from_secs(8),
         }
     }
 }

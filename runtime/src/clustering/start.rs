@@ -40,8 +40,9 @@ pub(crate) async fn join(
     patience: Duration,
 ) -> Result<(Arc<Node>, Taking), String> {
     let Setup { rows, directory, options } = setup;
+    options.validate()?;
     let thread = ControlThread::start().map_err(|error| format!("its control thread did not start: {error}"))?;
-    let wires = NetWires::new();
+    let wires = NetWires::new(options.lease);
     let mut network = Options::silo(options.cluster.clone(), me, options.listen.clone());
     network = network.allow_insecure(options.allow_insecure);
     if let Some(address) = &options.advertise {
@@ -57,12 +58,12 @@ pub(crate) async fn join(
     let address = network.address();
     let name = options.name.clone().unwrap_or_else(|| address.clone());
     let info = MemberInfo { address, name, types, labels: options.labels.clone() };
-    let joined = agent::join(&**rows, me, &info, options.shards, patience).await;
+    let joined = agent::join(&**rows, me, &info, options.shards, options.beat, patience).await;
     let (join, view) = joined.map_err(|error| error.to_string())?;
     network.set_join(join);
     let node = Node::new(me, join, wires.clone(), directory.clone(), view, DISPATCHERS);
     wires.set_node(&node);
-    let agent = Agent::new(me, info, rows.clone(), wires, node.clone(), options.exit_when_dead);
+    let agent = Agent::new(me, info, rows.clone(), wires, node.clone(), options);
     Ok((node, Taking { agent, thread }))
 }
 

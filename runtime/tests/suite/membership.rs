@@ -172,3 +172,25 @@ async fn many_silos_that_join_at_once_all_become_active() {
     }
     drop(running);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timings_that_contradict_each_other_are_refused() {
+    let silos = Silos::new();
+    for (options, named) in [
+        (ClusterOptions { silence: ms(1_500), ..silos.options() }, "silence"),
+        (ClusterOptions { lease: ms(2_900), ..silos.options() }, "lease"),
+        (ClusterOptions { beat: ms(1), ..silos.options() }, "beat"),
+        (ClusterOptions { shards: 0, ..silos.options() }, "shards"),
+    ] {
+        let error = silos.start_with(options).await.unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    // A quicker pace is kept.
+    let options = ClusterOptions { beat: ms(100), silence: ms(300), lease: ms(800), ..silos.options() };
+    let (one, two) = (silos.start_with(options.clone()).await.unwrap(), silos.start_with(options).await.unwrap());
+    answers(&one, 0..20).await;
+    tokio::time::sleep(ms(1_000)).await;
+    assert_eq!(with_status(&silos, Status::Active).await, 2);
+    stop(&one).await;
+    stop(&two).await;
+}
