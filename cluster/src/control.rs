@@ -12,7 +12,7 @@ pub enum Talk {
     Ask(Ask),
     /// The sender leaves: it is to be sent no more requests. Answered by [`Farewell`](Self::Farewell).
     Goodbye,
-    /// No more requests come.
+    /// No more requests come, and those that came are answered.
     Farewell,
 }
 

@@ -88,6 +88,11 @@ impl<'a> FilteredCall<'a> {
         self.call.answer(Box::new(outcome))
     }
 
+    /// Why the call failed, after it ran, if it did and not by the method's own error.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.call.fault()
+    }
+
     /// Runs the rest: the filters behind this one, then the method.
     pub fn proceed(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
         match self.rest.split_first() {
@@ -123,6 +128,8 @@ pub trait Invocation: Send {
     fn arguments(&mut self) -> Option<&mut dyn Any>;
     /// The outcome, after it ran.
     fn outcome(&mut self) -> Option<&mut dyn Any>;
+    /// Why it failed, if it did and not by the method's own error.
+    fn fault(&self) -> Option<&Fault>;
     /// Sets the outcome.
     fn answer(&mut self, outcome: Box<dyn Any + Send>) -> Result<(), Fault>;
     /// Runs the method.
@@ -214,6 +221,13 @@ impl<M: crate::Method, T: Target<M>> Invocation for TypedCall<'_, M, T> {
 
     fn outcome(&mut self) -> Option<&mut dyn Any> {
         self.outcome.as_mut().map(|outcome| outcome as _)
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match &self.outcome {
+            Some(Err(crate::CallError::Fault(fault))) => Some(fault),
+            _ => None,
+        }
     }
 
     fn answer(&mut self, outcome: Box<dyn Any + Send>) -> Result<(), Fault> {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::gateways::Gateways;
-use crate::clustering::node::talk;
+use crate::clustering::node::{PARTING, talk};
 use crate::clustering::router::Router;
 use crate::clustering::site::Site;
 use crate::clustering::wires::{Correlation, SendError};
@@ -203,7 +203,15 @@ impl Receiver for ClientCore {
                 if let Ok(Talk::Goodbye) = codec::decode_wire(&body) {
                     let mut gateways = self.gateways.lock();
                     gateways.open.get_mut(&silo).into_iter().for_each(|gateway| gateway.leaves = true);
-                    drop(from.try_send(talk(0, &Talk::Farewell))); // or it waits until it must not any more
+                    drop(gateways);
+                    let (core, link) = (self.me.clone(), from.clone());
+                    drop(self.handle.spawn(async move {
+                        // What it has been asked it answers first: when it has the farewell it ends.
+                        while core.upgrade().is_some_and(|core| core.router.is_out_at(silo)) {
+                            tokio::time::sleep(PARTING).await;
+                        }
+                        drop(link.try_send(talk(0, &Talk::Farewell))); // or it waits until it must not any more
+                    }));
                 }
             }
             Message::ControlReply(Control { body, .. }) => {

@@ -31,6 +31,8 @@ pub(super) const MAX_CHAIN: usize = 64;
 pub(super) const MAX_INBOX: usize = 4_096;
 /// Marks the numbers of turns elsewhere.
 const FOREIGN: u64 = 1 << 63;
+/// Between two looks whether a silo that leaves has answered everything.
+pub(crate) const PARTING: Duration = Duration::from_millis(5);
 /// How long a question to another silo may take, beyond the time of an activation.
 const ASK_GRACE: Duration = Duration::from_secs(2);
 /// How long a grain's place is asked for again after a failure: first, and last, as each wait doubles.
@@ -216,7 +218,7 @@ impl Node {
                 && self.router.is_idle()
         };
         while !over() && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(PARTING).await;
         }
     }
 
@@ -290,6 +292,13 @@ impl Node {
                         return Err(Fault::not_executed(Cause::UnknownGrain).of(grain));
                     }
                     "no silo that hosts it is active".clone_into(&mut why);
+                    let comes = |member: &gristmill_cluster::Member| {
+                        member.incarnation != self.me && matches!(member.status, Status::Joining | Status::Active)
+                    };
+                    if core.is_stopping() && !view.members.values().any(comes) {
+                        // The last one to leave waits for nobody.
+                        return Err(Fault::not_executed(Cause::SiloUnavailable { reason: why }).of(grain));
+                    }
                     None
                 }
                 Some(broker) if broker == self.me => Some(self.locate(grain, stale, self.me).await),
@@ -350,9 +359,16 @@ impl Node {
     fn talk(&self, from: Incarnation, correlation: Correlation, said: Talk) {
         match said {
             Talk::Goodbye => {
-                let mut partings = self.partings.lock();
-                partings.left.insert(from);
-                let _ = self.wires.send(from, talk(0, &Talk::Farewell)); // or it waits until it must not any more
+                self.partings.lock().left.insert(from);
+                let Some(node) = self.myself.upgrade() else { return };
+                self.spawn(async move {
+                    // What it has been asked it answers first: when it has the farewell it ends.
+                    let asks = |node: &Node| node.asked.lock().values().any(|(silo, _)| *silo == from);
+                    while node.router.is_out_at(from) || asks(&node) {
+                        tokio::time::sleep(PARTING).await;
+                    }
+                    let _ = node.wires.send(from, talk(0, &Talk::Farewell)); // or it waits until it must not any more
+                });
             }
             Talk::Farewell => drop(self.partings.lock().awaited.remove(&from)),
             Talk::Ask(ask) => {

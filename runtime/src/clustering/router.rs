@@ -271,6 +271,11 @@ impl Router {
         }
     }
 
+    /// Is a call out at this silo?
+    pub(crate) fn is_out_at(&self, silo: Incarnation) -> bool {
+        self.shards.iter().any(|shard| shard.lock().out.values().any(|out| out.to == silo))
+    }
+
     /// Where calls are out to that this turn waits for, by itself or through turns that it awaits.
     pub(super) fn silos_below(&self, turn: TurnId) -> BTreeSet<Incarnation> {
         let mut silos = BTreeSet::new();

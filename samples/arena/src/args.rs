@@ -18,8 +18,22 @@ const DEFAULT_FILE: &str = "arena.redb";
 ///
 /// Exit status: 0 if everything holds, 1 if not, 2 for wrong arguments, 130 if interrupted.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "arena")]
+#[command(name = "arena", args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What is played.
+    #[command(flatten)]
+    pub game: Game,
+    /// Where state lives: memory, embedded, embedded:PATH, or redis://HOST:PORT.
+    #[arg(long, default_value = "embedded", value_name = "STORAGE")]
+    pub storage: StorageChoice,
+    /// Something else than a run on one silo.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What is played.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Game {
     /// Matches to play.
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub matches: u32,
@@ -35,12 +49,90 @@ pub struct Args {
     /// What the bots' and the matches' chance begins with.
     #[arg(long, default_value_t = 1, value_name = "X")]
     pub seed: u64,
-    /// Where state lives: memory, embedded, embedded:PATH, or redis://HOST:PORT.
-    #[arg(long, default_value = "embedded", value_name = "STORAGE")]
-    pub storage: StorageChoice,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Something else than a run on one silo.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Plays on a cluster of silo processes, with the bots in a process of their own, and checks the same.
+    Cluster(ClusterArgs),
+    /// One silo of a cluster.
+    #[command(hide = true)]
+    ClusterSilo(SiloArgs),
+    /// The bots of a cluster.
+    #[command(hide = true)]
+    ClusterBots(BotsArgs),
+    /// Runs a program, and ends it when standard input ends.
+    #[command(hide = true)]
+    Guard {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<String>,
+    },
+}
+
+/// A run on a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// What is played.
+    #[command(flatten)]
+    pub game: Game,
+    /// Silo processes.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub silos: u8,
+    /// The Redis that keeps state, membership and directory. Default: one is started, and is gone with the run.
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Every so many seconds, kill a silo at once (SIGKILL) and start it anew.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub kill_every: Option<u32>,
+    /// Every so many seconds, stop a silo for ten seconds (SIGSTOP), let it go on, and start it anew when it has ended.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pause_every: Option<u32>,
+    /// Restart each silo in turn (SIGTERM), over and over. Then no call of the bots may fail.
+    #[arg(long, value_name = "HOW")]
+    pub restart: Option<Restart>,
+}
+
+/// How silos are restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Restart {
+    /// One after the other, in order.
+    Rolling,
+}
+
+/// One silo of a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SiloArgs {
+    /// What is played.
+    #[command(flatten)]
+    pub game: Game,
+    /// Where the cluster is kept.
+    #[arg(long)]
+    pub redis: String,
+    /// Its name.
+    #[arg(long)]
+    pub name: String,
+    /// Where it listens.
+    #[arg(long)]
+    pub listen: String,
+}
+
+/// The bots of a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BotsArgs {
+    /// What is played.
+    #[command(flatten)]
+    pub game: Game,
+    /// Some of the silos.
+    #[arg(long, required = true)]
+    pub gateway: Vec<String>,
+    /// Where it writes what it found.
+    #[arg(long)]
+    pub audit: PathBuf,
 }
 
 /// Where state lives.
@@ -73,7 +165,7 @@ impl FromStr for StorageChoice {
     }
 }
 
-impl Args {
+impl Game {
     /// What the grains need to know.
     pub fn settings(&self) -> Settings {
         Settings {

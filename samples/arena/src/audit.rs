@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use gristmill::prelude::*;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
+use crate::calls::Calls;
 use crate::grains::chat::{ChatRef, GLOBAL, Line};
 use crate::grains::leaderboard::{LeaderboardRef, Ranked, SEASON};
 use crate::grains::lobby::{LOBBY, LobbyRef, LobbyState};
@@ -19,7 +21,7 @@ use crate::rules::{MatchId, PlayerId};
 const AT_ONCE: usize = 64;
 
 /// A picture of the whole world; only one of a quiet world is consistent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// The lobby.
     pub lobby: LobbyState,
@@ -40,23 +42,23 @@ impl Audit {
     ///
     /// # Errors
     /// When somebody does not answer.
-    pub async fn take(silo: &Silo) -> Result<Self, CallError> {
-        let lobby = silo.grain::<LobbyRef>(LOBBY).overview().await?;
+    pub async fn take(calls: &impl Calls) -> Result<Self, CallError> {
+        let lobby = calls.grain::<LobbyRef>(LOBBY).overview().await?;
         let mut queues = Vec::new();
         let mut ids = Vec::new();
         for queue in &QUEUES {
-            let waiting = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+            let waiting = calls.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
             ids.extend((1..=waiting.made).map(|number| match_id(queue, number)));
             queues.push(waiting);
         }
-        let matches = ask(ids, |id| silo.grain::<MatchRef>(id.clone()).get_report().into_owned()).await?;
+        let matches = ask(ids, |id| calls.grain::<MatchRef>(id.clone()).get_report().into_owned()).await?;
         let everybody = lobby.players.iter().cloned().collect();
-        let players = ask(everybody, |id| silo.grain::<PlayerRef>(id.clone()).get_state().into_owned()).await?;
+        let players = ask(everybody, |id| calls.grain::<PlayerRef>(id.clone()).get_state().into_owned()).await?;
         let mut boards = Vec::new();
         for region in Region::ALL {
-            boards.push(silo.grain::<LeaderboardRef>((SEASON, region)).top(u32::MAX).await?);
+            boards.push(calls.grain::<LeaderboardRef>((SEASON, region)).top(u32::MAX).await?);
         }
-        let chat = silo.grain::<ChatRef>(GLOBAL).since(0).await?;
+        let chat = calls.grain::<ChatRef>(GLOBAL).since(0).await?;
         Ok(Self { lobby, queues, matches, players, boards, chat })
     }
 }

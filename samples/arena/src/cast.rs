@@ -6,6 +6,7 @@ use gristmill::prelude::*;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::bot::Bot;
+use crate::calls::Calls;
 use crate::grains::chat::{ChatRef, GLOBAL};
 use crate::grains::match_grain::MatchRef;
 use crate::grains::names::Queue;
@@ -23,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One player and its bot.
 #[derive(Clone, Debug)]
-pub struct Actor {
-    /// The silo they play on.
-    pub silo: Silo,
+pub struct Actor<C> {
+    /// Through whom they play.
+    pub calls: C,
     /// Who.
     pub player: PlayerId,
     /// What the bot's chance begins with.
@@ -47,12 +48,12 @@ pub enum Ended {
     Away,
 }
 
-impl Actor {
+impl<C: Calls> Actor<C> {
     /// Finishes what was begun, plays the match wished for, and ends when the reward is home.
     ///
     /// It knows nothing but what the player's grain says: a bot that starts in the middle of a match plays on.
     pub async fn play(mut self) -> Ended {
-        let me: PlayerRef = self.silo.grain(self.player.clone());
+        let me: PlayerRef = self.calls.grain(self.player.clone());
         let ask_again = ASK_AGAIN.max(self.patience / ASKS);
         let (began, mut asked, mut drawn) = (Instant::now(), None::<Instant>, None::<u64>);
         loop {
@@ -87,7 +88,7 @@ impl Actor {
                     self.fight(match_id, tick_hz).await;
                 }
                 Err(error) => match error.cause() {
-                    Some(Cause::SiloUnavailable { .. }) => return Ended::Away,
+                    Some(Cause::SiloUnavailable { .. }) if C::IS_ONE_SILO => return Ended::Away,
                     _ => tracing::debug!(player = %self.player, %error, "asking again"),
                 },
             }
@@ -97,7 +98,7 @@ impl Actor {
 
     /// Plays while the match runs: looks, decides, submits, at the match's own rate.
     async fn fight(&self, match_id: MatchId, tick_hz: u32) {
-        let game: MatchRef = self.silo.grain(match_id.clone());
+        let game: MatchRef = self.calls.grain(match_id.clone());
         let mut bot = Bot::new(self.seed, self.player.clone());
         let mut clock = tokio::time::interval(Duration::from_secs(1) / tick_hz.max(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,7 +109,7 @@ impl Actor {
                 Ok(None) | Err(_) => return, // not yet begun, or away for a moment: the caller looks again
             };
             if view.world.phase == Phase::Finished {
-                let all: ChatRef = self.silo.grain(GLOBAL);
+                let all: ChatRef = self.calls.grain(GLOBAL);
                 let best = view.world.fighters.iter().max_by_key(|f| f.score).map(|f| &f.player);
                 if best == Some(&self.player) {
                     // Talk may get lost.

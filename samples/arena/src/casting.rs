@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use gristmill::prelude::*;
 
-use crate::args::Args;
+use crate::args::Game;
 use crate::audit;
+use crate::calls::Calls;
 use crate::cast::Actor;
 use crate::grains::lobby::{LobbyRef, LobbyState};
 use crate::grains::match_grain::MatchRef;
@@ -25,9 +26,9 @@ const EACH: Duration = Duration::from_millis(25);
 
 /// The players of a run.
 #[derive(Debug)]
-pub struct Cast {
+pub struct Cast<C> {
     /// Each with a bot.
-    pub actors: Vec<Actor>,
+    pub actors: Vec<Actor<C>>,
     /// How many matches are to be played; none to finish what an earlier run began.
     pub asked: Option<u64>,
     /// How long the run may take.
@@ -38,12 +39,17 @@ pub struct Cast {
 ///
 /// # Errors
 /// When a grain does not answer.
-pub async fn choose(args: &Args, silo: &Silo, lobby: &LobbyRef, before: &LobbyState) -> Result<Cast, CallError> {
-    let busy = busy(silo, before).await?;
+pub async fn choose<C: Calls>(
+    game: &Game,
+    calls: &C,
+    lobby: &LobbyRef,
+    before: &LobbyState,
+) -> Result<Cast<C>, CallError> {
+    let busy = busy(calls, before).await?;
     let fresh = before.open.is_empty() && busy.is_empty();
-    let limit = longest(args, silo, &busy, before).await? + GRACE;
+    let limit = longest(game, calls, &busy, before).await? + GRACE;
     let chosen: Vec<(PlayerId, Option<Queue>)> = if fresh {
-        let chosen = newcomers(args);
+        let chosen = newcomers(game);
         lobby.welcome(chosen.iter().map(|(player, _)| player.clone()).collect()).await?;
         chosen
     } else {
@@ -54,31 +60,31 @@ pub async fn choose(args: &Args, silo: &Silo, lobby: &LobbyRef, before: &LobbySt
     let crowd = EACH * u32::try_from(chosen.len()).unwrap_or(u32::MAX);
     let patience = GIVE_UP + crowd;
     let actors = chosen.into_iter().map(|(player, wish)| {
-        let seed = seed_of(args.seed, &player);
-        Actor { silo: silo.clone(), player, seed, wish, patience }
+        let seed = seed_of(game.seed, &player);
+        Actor { calls: calls.clone(), player, seed, wish, patience }
     });
-    Ok(Cast { actors: actors.collect(), asked: fresh.then_some(args.matches.into()), limit: limit + crowd })
+    Ok(Cast { actors: actors.collect(), asked: fresh.then_some(game.matches.into()), limit: limit + crowd })
 }
 
 /// The players of new matches: as many as these seat, each in the queue of its match.
-fn newcomers(args: &Args) -> Vec<(PlayerId, Option<Queue>)> {
-    let seats = u32::from(args.players);
+fn newcomers(game: &Game) -> Vec<(PlayerId, Option<Queue>)> {
+    let seats = u32::from(game.players);
     let queue = |n: u32| QUEUES[(n / seats) as usize % QUEUES.len()].clone();
-    (0..args.matches * seats).map(|n| (format!("player-{n:04}").into(), Some(queue(n)))).collect()
+    (0..game.matches * seats).map(|n| (format!("player-{n:04}").into(), Some(queue(n)))).collect()
 }
 
 /// The players who wait for a match or are in one, whether or not the lobby knows it.
-async fn busy(silo: &Silo, lobby: &LobbyState) -> Result<BTreeMap<PlayerId, Activity>, CallError> {
+async fn busy(calls: &impl Calls, lobby: &LobbyState) -> Result<BTreeMap<PlayerId, Activity>, CallError> {
     let everybody = lobby.players.iter().cloned().collect();
-    let states = audit::ask(everybody, |id| silo.grain::<PlayerRef>(id.clone()).get_state().into_owned()).await?;
+    let states = audit::ask(everybody, |id| calls.grain::<PlayerRef>(id.clone()).get_state().into_owned()).await?;
     let activities = states.into_iter().map(|(player, state)| (player, state.profile.activity));
     Ok(activities.filter(|(_, activity)| *activity != Activity::Idle).collect())
 }
 
 /// How long the longest match lasts. One that is resumed was set up by another run, with settings of its own.
 async fn longest(
-    args: &Args,
-    silo: &Silo,
+    game: &Game,
+    calls: &impl Calls,
     busy: &BTreeMap<PlayerId, Activity>,
     lobby: &LobbyState,
 ) -> Result<Duration, CallError> {
@@ -88,8 +94,8 @@ async fn longest(
             ids.insert(match_id.clone());
         }
     }
-    let reports = audit::ask(Vec::from_iter(ids), |id| silo.grain::<MatchRef>(id.clone()).get_report().into_owned());
+    let reports = audit::ask(Vec::from_iter(ids), |id| calls.grain::<MatchRef>(id.clone()).get_report().into_owned());
     let setups = reports.await?.into_values().filter_map(|report| report.journal.setup);
     let seconds = setups.map(|setup| setup.config.duration / setup.config.tick_hz.max(1));
-    Ok(Duration::from_secs(seconds.fold(args.seconds, u32::max).into()))
+    Ok(Duration::from_secs(seconds.fold(game.seconds, u32::max).into()))
 }

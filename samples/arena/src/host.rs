@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gristmill::grains::StorageError;
 use gristmill::storage::redis::RedisOptions;
 use gristmill::storage::{EmbeddedStorage, GrainStorage, MemoryStorage, RedisStorage};
-use gristmill::{Silo, StartError};
+use gristmill::{Silo, SiloBuilder, StartError};
 
 use crate::args::StorageChoice;
 use crate::grains::chat::ChatGrain;
@@ -36,6 +36,11 @@ pub async fn open(choice: &StorageChoice) -> Result<Arc<dyn GrainStorage>, Stora
 /// # Errors
 /// When the storage does not answer.
 pub async fn start(storage: Arc<dyn GrainStorage>, settings: Arc<Settings>) -> Result<Silo, StartError> {
+    describe(storage, settings).start().await
+}
+
+/// A silo that hosts the arena.
+pub fn describe(storage: Arc<dyn GrainStorage>, settings: Arc<Settings>) -> SiloBuilder {
     Silo::builder()
         .shared_storage("default", storage)
         .service::<Settings>(settings)
@@ -45,6 +50,4 @@ pub async fn start(storage: Arc<dyn GrainStorage>, settings: Arc<Settings>) -> R
         .grain::<LobbyGrain>()
         .grain::<LeaderboardGrain>()
         .grain::<ChatGrain>()
-        .start()
-        .await
 }

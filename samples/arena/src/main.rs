@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use arena::args::Args;
+use arena::args::{Args, ClusterArgs, Command, Game};
+use arena::cluster::{bots, redis, run, silo};
 use arena::play::{self, Outcome};
 use arena::{out, report};
 use clap::Parser;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Level;
 
@@ -16,24 +18,67 @@ const INTERRUPTED: u8 = 130;
 async fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::WARN).init();
-    let (code, last) = match play::run(&args, told_to_stop()).await {
+    match &args.command {
+        None => one_silo(&args).await,
+        Some(Command::Cluster(args)) => on_a_cluster(args).await,
+        Some(Command::ClusterSilo(args)) => part(silo::run(args, told_to_stop()).await),
+        Some(Command::ClusterBots(args)) => part(bots::run(args, told_to_stop()).await),
+        Some(Command::Guard { program }) => part(redis::guard(program).await.map_err(Into::into)),
+    }
+}
+
+async fn one_silo(args: &Args) -> ExitCode {
+    let (code, last) = match play::run(args, told_to_stop()).await {
         Ok(Outcome::Done(run)) => {
             report::closing(&run);
-            (if run.checks.ok() { 0 } else { 1 }, report::to_json(&args, &run))
+            (verdict(run.checks.ok()), report::to_json(args, &run))
         }
         Ok(Outcome::Interrupted) => {
             out::error_line(format_args!("interrupted; the next run on this storage goes on"));
             (INTERRUPTED, report::failed_json("interrupted"))
         }
-        Err(failure) => {
-            out::error_line(format_args!("arena: {failure}"));
-            (1, report::failed_json(&failure.to_string()))
-        }
+        Err(failure) => failed(&failure),
     };
-    if args.json {
+    ended(&args.game, code, &last)
+}
+
+async fn on_a_cluster(args: &ClusterArgs) -> ExitCode {
+    let (code, last) = match run::run(args, told_to_stop()).await {
+        Ok(Some(done)) => {
+            run::closing(&done);
+            (verdict(done.checks.ok()), run::to_json(args, &done))
+        }
+        Ok(None) => {
+            out::error_line(format_args!("interrupted"));
+            (INTERRUPTED, report::failed_json("interrupted"))
+        }
+        Err(failure) => failed(&*failure),
+    };
+    ended(&args.game, code, &last)
+}
+
+fn verdict(holds: bool) -> u8 {
+    if holds { 0 } else { 1 }
+}
+
+fn failed(failure: &dyn std::error::Error) -> (u8, Value) {
+    out::error_line(format_args!("arena: {failure}"));
+    (1, report::failed_json(&failure.to_string()))
+}
+
+fn ended(game: &Game, code: u8, last: &Value) -> ExitCode {
+    if game.json {
         out::line(format_args!("{last}"));
     }
     ExitCode::from(code)
+}
+
+/// How a process ends that is part of a run.
+fn part(ended: Result<bool, Box<dyn std::error::Error>>) -> ExitCode {
+    match ended {
+        Ok(well) => ExitCode::from(verdict(well)),
+        Err(failure) => ExitCode::from(failed(&*failure).0),
+    }
 }
 
 /// Ends at the first Ctrl-C or SIGTERM. One that comes when nobody listens, as the run stops already, ends the program.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::args::Args;
 use crate::audit::Audit;
+use crate::calls::Calls;
 use crate::cast::Ended;
 use crate::checks::{self, Checks};
 pub use crate::failure::Failure;
@@ -24,7 +25,7 @@ use crate::rules::MatchId;
 use crate::{casting, host, report};
 
 /// How often it is looked whether the world is quiet.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub async fn run_on(
     args: &Args,
     stop: impl Future<Output = ()>,
 ) -> Result<Outcome, Failure> {
-    let settings = Arc::new(args.settings());
+    let settings = Arc::new(args.game.settings());
     let silo = host::start(storage.clone(), settings.clone()).await.map_err(Failure::Start)?;
     let played = tokio::select! {
         biased;
@@ -91,7 +92,7 @@ pub async fn run_on(
 }
 
 /// What a fresh silo finds in the storage.
-async fn read_again(
+pub(crate) async fn read_again(
     storage: Arc<dyn GrainStorage>,
     settings: Arc<crate::grains::settings::Settings>,
 ) -> Result<Audit, Failure> {
@@ -110,9 +111,9 @@ async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
     let before = lobby.overview().await.map_err(Failure::Call)?;
     earlier.retain(|id| !before.open.contains_key(id));
     let resumed = before.open.len();
-    let cast = casting::choose(args, silo, &lobby, &before).await.map_err(Failure::Call)?;
+    let cast = casting::choose(&args.game, silo, &lobby, &before).await.map_err(Failure::Call)?;
     let players = cast.actors.len();
-    report::opening(args, cast.asked.is_none().then_some(resumed), players);
+    report::opening(&args.game, cast.asked.is_none().then_some(resumed), players);
 
     let (mut bots, mut missed) = (JoinSet::new(), Vec::new());
     for actor in cast.actors {
@@ -147,19 +148,19 @@ async fn play(args: &Args, silo: &Silo) -> Result<Run, Failure> {
 }
 
 /// Every match that was made.
-async fn made(silo: &Silo) -> Result<BTreeSet<MatchId>, CallError> {
+pub(crate) async fn made(calls: &impl Calls) -> Result<BTreeSet<MatchId>, CallError> {
     let mut matches = BTreeSet::new();
     for queue in &QUEUES {
-        let made = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?.made;
+        let made = calls.grain::<MatchmakerRef>(queue.clone()).get_queue().await?.made;
         matches.extend((1..=made).map(|number| match_id(queue, number)));
     }
     Ok(matches)
 }
 
 /// Waits until every match that was made is settled, and nobody waits for one.
-async fn quiet(silo: &Silo, lobby: &LobbyRef) -> Result<LobbyState, CallError> {
+async fn quiet(calls: &impl Calls, lobby: &LobbyRef) -> Result<LobbyState, CallError> {
     loop {
-        if let Some(now) = quiet_now(silo, lobby).await? {
+        if let Some(now) = quiet_now(calls, lobby).await? {
             return Ok(now);
         }
         tokio::time::sleep(LOOK).await;
@@ -170,11 +171,11 @@ async fn quiet(silo: &Silo, lobby: &LobbyRef) -> Result<LobbyState, CallError> {
 ///
 /// # Errors
 /// When a grain does not answer.
-pub async fn quiet_now(silo: &Silo, lobby: &LobbyRef) -> Result<Option<LobbyState>, CallError> {
+pub async fn quiet_now(calls: &impl Calls, lobby: &LobbyRef) -> Result<Option<LobbyState>, CallError> {
     let now = lobby.overview().await?;
     let (mut made, mut still) = (0, true);
     for queue in &QUEUES {
-        let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+        let queue = calls.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
         made += queue.made;
         still &= queue.is_still();
     }
@@ -182,11 +183,11 @@ pub async fn quiet_now(silo: &Silo, lobby: &LobbyRef) -> Result<Option<LobbyStat
 }
 
 /// What is not over.
-async fn late(silo: &Silo, lobby: &LobbyRef) -> Result<Failure, CallError> {
+pub(crate) async fn late(calls: &impl Calls, lobby: &LobbyRef) -> Result<Failure, CallError> {
     let open = lobby.overview().await?.open.into_keys().collect();
     let mut waiting = Vec::new();
     for queue in &QUEUES {
-        let queue = silo.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
+        let queue = calls.grain::<MatchmakerRef>(queue.clone()).get_queue().await?;
         waiting.extend(queue.tickets().cloned());
         waiting.extend(queue.unsure.iter().map(|unsure| unsure.ticket.clone()));
     }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::args::{Args, StorageChoice};
+use crate::args::{Args, Game, StorageChoice};
+use crate::audit::Audit;
+use crate::checks::Checks;
 use crate::grains::leaderboard::{Ranked, rank};
 use crate::grains::match_record::MatchReport;
 use crate::out::println;
@@ -20,30 +22,18 @@ const MATCHES: usize = 8;
 const FAULTS: usize = 20;
 
 /// Says what a run begins with.
-pub fn opening(args: &Args, resumed: Option<usize>, players: usize) {
+pub fn opening(game: &Game, resumed: Option<usize>, players: usize) {
     if let Some(resumed) = resumed {
         println!("resumed {resumed} matches, {players} players");
     } else {
-        let Args { matches, seconds, tick_hz, seed, .. } = args;
+        let Game { matches, seconds, tick_hz, seed, .. } = game;
         println!("matches: {matches}, players: {players}, {seconds} s at {tick_hz} Hz, seed {seed}");
     }
 }
 
 /// Prints how a run went.
 pub fn closing(run: &Run) {
-    let matches = in_order(&run.audit.matches, &run.earlier);
-    matches.iter().take(MATCHES).for_each(|(epoch, fight)| print_match(*epoch, fight));
-    if matches.len() > MATCHES {
-        println!("\nand {} more", matches.len() - MATCHES);
-    }
-    println!("\nleaderboard");
-    let lines = run.audit.boards.iter().flatten().map(|line| (line.player.clone(), line.standing.clone()));
-    for Ranked { rank, player, standing } in rank(lines.collect()).into_iter().take(LINES) {
-        println!(
-            "{rank:4}  {player:16} {:6} points {:4} won {:5} kills",
-            standing.points, standing.won, standing.kills
-        );
-    }
+    world(&run.audit, &run.earlier);
     let seconds = run.elapsed.as_secs_f64();
     let (calls, commits) = (run.metrics.calls(), run.metrics.commits());
     println!("\n{} matches, {} players, {seconds:.1} s", run.matches, run.players);
@@ -54,8 +44,30 @@ pub fn closing(run: &Run) {
             ticks.ticks, ticks.skipped, ticks.p50, ticks.p99, ticks.max
         );
     }
-    println!("\nchecked {} matches, {} players", run.audit.matches.len(), run.audit.players.len());
-    for (name, wrong) in &run.checks.0 {
+    verdict(&run.audit, &run.checks);
+}
+
+/// Prints the matches and the leaderboard.
+pub fn world(audit: &Audit, earlier: &BTreeSet<MatchId>) {
+    let matches = in_order(&audit.matches, earlier);
+    matches.iter().take(MATCHES).for_each(|(epoch, fight)| print_match(*epoch, fight));
+    if matches.len() > MATCHES {
+        println!("\nand {} more", matches.len() - MATCHES);
+    }
+    println!("\nleaderboard");
+    let lines = audit.boards.iter().flatten().map(|line| (line.player.clone(), line.standing.clone()));
+    for Ranked { rank, player, standing } in rank(lines.collect()).into_iter().take(LINES) {
+        println!(
+            "{rank:4}  {player:16} {:6} points {:4} won {:5} kills",
+            standing.points, standing.won, standing.kills
+        );
+    }
+}
+
+/// Prints what was checked.
+pub fn verdict(audit: &Audit, checks: &Checks) {
+    println!("\nchecked {} matches, {} players", audit.matches.len(), audit.players.len());
+    for (name, wrong) in &checks.0 {
         println!("{}  {name}", if wrong.is_empty() { "holds " } else { "BROKEN" });
         wrong.iter().take(FAULTS).for_each(|fault| println!("        {fault}"));
     }
@@ -91,18 +103,15 @@ fn print_match(epoch: u64, fight: &MatchState) {
 
 /// The last line under `--json`.
 pub fn to_json(args: &Args, run: &Run) -> Value {
-    let checks: serde_json::Map<String, Value> =
-        run.checks.0.iter().map(|(name, wrong)| ((*name).to_owned(), wrong.is_empty().into())).collect();
     let seconds = run.elapsed.as_secs_f64();
     let per_second = |n: u64| (n as f64 / seconds).round();
     let (calls, commits) = (run.metrics.calls(), run.metrics.commits());
     let ticks = run.metrics.grain("match").and_then(|grain| grain.ticks);
     let jitter = ticks.map(|t| json!({"p50": t.p50.as_micros(), "p99": t.p99.as_micros(), "max": t.max.as_micros()}));
-    let problems: Vec<&String> = run.checks.0.values().flatten().take(FAULTS).collect();
     json!({
         "ok": run.checks.ok(),
-        "checks": checks,
-        "problems": problems,
+        "checks": checks_json(&run.checks),
+        "problems": problems(&run.checks),
         "resumed": run.resumed,
         "matches": run.matches,
         "matches_checked": run.audit.matches.len(),
@@ -116,9 +125,19 @@ pub fn to_json(args: &Args, run: &Run) -> Value {
         "ticks_skipped": ticks.map_or(0, |t| t.skipped),
         "tick_jitter_us": jitter,
         "storage": kind(&args.storage),
-        "tick_hz": args.tick_hz,
-        "seed": args.seed,
+        "tick_hz": args.game.tick_hz,
+        "seed": args.game.seed,
     })
+}
+
+/// Each check by its name, and whether it holds.
+pub fn checks_json(checks: &Checks) -> Value {
+    checks.0.iter().map(|(name, wrong)| ((*name).to_owned(), Value::from(wrong.is_empty()))).collect()
+}
+
+/// What is wrong: the first of it.
+pub fn problems(checks: &Checks) -> Vec<&String> {
+    checks.0.values().flatten().take(FAULTS).collect()
 }
 
 fn kind(storage: &StorageChoice) -> &'static str {

@@ -48,7 +48,7 @@ async fn a_bot_without_a_match_says_so() {
     let players = names(1);
     let mut world = World::new(Settings::default(), &players).await;
     let (silo, player, wish) = (world.silo.clone(), players[0].clone(), Some(QUEUES[0].clone()));
-    let alone = Actor { silo, player, seed: 1, wish, patience: Duration::from_secs(15) };
+    let alone = Actor { calls: silo, player, seed: 1, wish, patience: Duration::from_secs(15) };
     assert_eq!(alone.play().await, Ended::GaveUp);
     assert_eq!(world.player(&players[0]).get_state().await.unwrap().profile.activity, Activity::Idle);
     assert_ok(&world.check().await);
@@ -121,7 +121,7 @@ async fn who_leaves_a_match_gets_nothing_and_is_free_when_it_ends() {
     let mut bots = JoinSet::new();
     for player in &players {
         let (silo, player, wish) = (world.silo.clone(), player.clone(), Some(QUEUES[0].clone()));
-        bots.spawn(Actor { silo, player, seed: 1, wish, patience: Duration::from_secs(15) }.play());
+        bots.spawn(Actor { calls: silo, player, seed: 1, wish, patience: Duration::from_secs(15) }.play());
     }
     let deserter = world.player(&players[0]);
     while deserter.get_state().await.unwrap().profile.current_match().is_none() {
