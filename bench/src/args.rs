@@ -10,6 +10,7 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
   durable   acknowledged turns on a Redis that it starts, and on redb
   match     how many of the sample's matches one silo sustains
   latency   of a local call, at parts of the capacity, open-loop
+  remote    calls between two processes, beside a bare echo
   budget    instructions a call takes, and fails if they are over budget; needs valgrind
 
   --json    one line of JSON a scenario
@@ -25,6 +26,7 @@ pub(crate) enum Name {
     Durable,
     Latency,
     Match,
+    Remote,
     Budget,
 }
 
@@ -50,6 +52,7 @@ impl Args {
                 "local" => name = Some(Name::Local),
                 "match" => name = Some(Name::Match),
                 "latency" => name = Some(Name::Latency),
+                "remote" => name = Some(Name::Remote),
                 "budget" => name = Some(Name::Budget),
                 "durable" => name = Some(Name::Durable),
                 "memory" => name = Some(Name::Memory),
