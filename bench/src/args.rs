@@ -11,6 +11,7 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
   match     how many of the sample's matches one silo sustains
   latency   of a local call, at parts of the capacity, open-loop
   remote    calls between two processes, beside a bare echo
+  failover  how soon grains answer again after a silo was killed, paused or stopped
   budget    instructions a call takes, and fails if they are over budget; needs valgrind
 
   --json    one line of JSON a scenario
@@ -27,6 +28,7 @@ pub(crate) enum Name {
     Latency,
     Match,
     Remote,
+    Failover,
     Budget,
 }
 
@@ -53,6 +55,7 @@ impl Args {
                 "match" => name = Some(Name::Match),
                 "latency" => name = Some(Name::Latency),
                 "remote" => name = Some(Name::Remote),
+                "failover" => name = Some(Name::Failover),
                 "budget" => name = Some(Name::Budget),
                 "durable" => name = Some(Name::Durable),
                 "memory" => name = Some(Name::Memory),

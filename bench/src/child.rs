@@ -3,13 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill::prelude::BoxError;
 use tokio::runtime::Runtime;
 
 use crate::machine::{self, WORKERS};
-use crate::remote;
+use crate::{failover, remote};
 
 /// The word before a child's job.
 pub(crate) const HOST: &str = "host";
@@ -31,6 +31,7 @@ pub(crate) fn host(what: &str, more: &[String]) -> ExitCode {
         match (what, more) {
             ("bare", []) => remote::bare::serve().await,
             ("echo", [url]) => remote::grain::host(url).await,
+            ("places", [url]) => failover::grain::host(url).await,
             _ => Err(format!("what is {what:?}?").into()),
         }
     };
@@ -85,6 +86,24 @@ impl Process {
         let line = self.lines.recv_timeout(PATIENCE).map_err(|_| format!("a child did not say {word:?}"))?;
         let rest = line.strip_prefix(word).ok_or_else(|| format!("a child said {line:?} and not {word:?}"))?;
         Ok(rest.trim().to_owned())
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) -> Result<(), BoxError> {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(format!("kill -{name}: {status}").into()) }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ends(&mut self) -> Result<(), BoxError> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                return if status.success() { Ok(()) } else { Err(format!("a child ended with {status}").into()) };
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(format!("a child did not end within {PATIENCE:?}").into())
     }
 
     /// CPU time that it has taken.

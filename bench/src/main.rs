@@ -9,6 +9,7 @@ mod child;
 mod contenders;
 mod counting;
 mod durable;
+mod failover;
 mod latency;
 mod local;
 mod machine;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Name::Durable => durable::run(&args, &report),
         Name::Memory => memory::run(&args, &report),
         Name::Remote => return ended(remote::run(&args, &report)),
+        Name::Failover => return ended(failover::run(&args, &report)),
     }
     ExitCode::SUCCESS
 }
