@@ -35,6 +35,8 @@ pub(super) struct Seen {
     /// Calls that failed: those that did not run, and those that may have.
     pub(super) not_run: u64,
     pub(super) maybe_run: u64,
+    /// Why the first of them failed, and how long after the signal.
+    pub(super) failure: Option<(Duration, String)>,
     /// An answer that was wrong.
     wrong: Option<String>,
 }
@@ -123,6 +125,8 @@ async fn call(grain: &PlaceRef, place: u32, number: u64, round: &Round, tell: im
                     true => seen.maybe_run += 1,
                     false => seen.not_run += 1,
                 }
+                let since = round.hit.get().map_or(Duration::ZERO, |(_, at)| at.elapsed());
+                seen.failure.get_or_insert_with(|| (since, error.to_string()));
                 tokio::task::yield_now().await;
             }
         }

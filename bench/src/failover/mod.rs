@@ -27,6 +27,8 @@ const GRAINS: u64 = 1_000;
 /// How long the grains are called before the signal, and after the last one is back.
 const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_millis(500);
+/// How many of the calls that failed are shown, for each end.
+const FAILURES: usize = 3;
 
 /// How a silo ends.
 struct End {
@@ -141,6 +143,10 @@ fn show(report: &Report, end: &End, seen: &[Seen]) {
         figures: vec![Figure { name: "gristmill", value: quantile(0.99), cpu_ns: None }],
         extra: extra.map(|(name, value)| (name.to_owned(), value)).into(),
     });
+    let mut failures: Vec<_> = seen.iter().filter_map(|seen| seen.failure.as_ref()).collect();
+    failures.sort();
+    let failure = |(since, why): &&(Duration, String)| format!("  after {:.1} ms: {why}", millis(*since));
+    report.head(&failures.iter().take(FAILURES).map(failure).collect::<Vec<_>>());
 }
 
 pub(crate) fn run(args: &Args, report: &Report) -> Result<(), BoxError> {
