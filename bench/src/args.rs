@@ -10,6 +10,8 @@ usage: cargo run --release -p gristmill-bench -- NAME [--json] [--quick] [--only
   durable   acknowledged turns on a Redis that it starts, and on redb
   match     how many of the sample's matches one silo sustains
   latency   of a local call, at parts of the capacity, open-loop
+  remote    calls between two processes, beside a bare echo
+  failover  how soon grains answer again after a silo was killed, paused or stopped
   budget    instructions a call takes, and fails if they are over budget; needs valgrind
 
   --json    one line of JSON a scenario
@@ -25,6 +27,8 @@ pub(crate) enum Name {
     Durable,
     Latency,
     Match,
+    Remote,
+    Failover,
     Budget,
 }
 
@@ -50,6 +54,8 @@ impl Args {
                 "local" => name = Some(Name::Local),
                 "match" => name = Some(Name::Match),
                 "latency" => name = Some(Name::Latency),
+                "remote" => name = Some(Name::Remote),
+                "failover" => name = Some(Name::Failover),
                 "budget" => name = Some(Name::Budget),
                 "durable" => name = Some(Name::Durable),
                 "memory" => name = Some(Name::Memory),

@@ -43,8 +43,13 @@ pub(crate) fn resident() -> u64 {
 
 /// CPU time of this process so far, of all its threads; to 10 ms.
 pub(crate) fn cpu_time() -> Duration {
+    cpu_time_of("self")
+}
+
+/// The same of another process, by its number; zero when it has ended.
+pub(crate) fn cpu_time_of(process: &str) -> Duration {
     const TICKS_PER_SECOND: u64 = 100;
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // After the name, which may hold spaces: state is field 3, user and system time are 14 and 15.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);

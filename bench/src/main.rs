@@ -5,19 +5,24 @@
 
 mod args;
 mod budget;
+mod child;
 mod contenders;
 mod counting;
 mod durable;
+mod failover;
 mod latency;
 mod local;
 mod machine;
 mod matches;
 mod memory;
 mod nowhere;
+mod remote;
 mod report;
 mod rounds;
 
 use std::process::ExitCode;
+
+use gristmill::prelude::BoxError;
 
 use crate::args::{Args, Name};
 
@@ -28,6 +33,11 @@ fn main() -> ExitCode {
     {
         budget::work(name, times.parse().unwrap_or(0));
         return ExitCode::SUCCESS;
+    }
+    if let [host, what, more @ ..] = given.as_slice()
+        && host == child::HOST
+    {
+        return child::host(what, more);
     }
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
@@ -45,6 +55,19 @@ fn main() -> ExitCode {
         Name::Match => matches::run(&args, &report),
         Name::Durable => durable::run(&args, &report),
         Name::Memory => memory::run(&args, &report),
+        Name::Remote => return ended(remote::run(&args, &report)),
+        Name::Failover => return ended(failover::run(&args, &report)),
     }
     ExitCode::SUCCESS
+}
+
+/// Says what is wrong.
+fn ended(result: Result<(), BoxError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            ExitCode::FAILURE
+        }
+    }
 }
