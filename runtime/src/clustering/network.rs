@@ -26,6 +26,8 @@ pub(crate) struct NetWires {
     node: OnceLock<Weak<Node>>,
     /// The connections that others made, by silo: the latest.
     accepted: Mutex<BTreeMap<Incarnation, Arc<Link>>>,
+    /// When each silo was last heard of, by links that are no more.
+    heard: Mutex<BTreeMap<Incarnation, Instant>>,
     /// Silos whose address says that they are not there.
     refused: Mutex<BTreeMap<Incarnation, Instant>>,
     /// How long it may speak after its last acknowledged beat was sent.
@@ -43,6 +45,7 @@ impl NetWires {
             network: OnceLock::new(),
             node: OnceLock::new(),
             accepted: Mutex::default(),
+            heard: Mutex::default(),
             refused: Mutex::default(),
             lease: Mutex::default(),
             news: Notify::new(),
@@ -92,7 +95,8 @@ impl NetWires {
     /// When this silo last heard of that one.
     pub(super) fn last_heard(&self, of: Incarnation) -> Option<Instant> {
         let links = self.network.get().map(Network::links).unwrap_or_default();
-        links.iter().filter(|link| link.incarnation() == Some(of)).filter_map(|link| link.last_received()).max()
+        let open = links.iter().filter(|link| link.incarnation() == Some(of)).filter_map(|link| link.last_received());
+        open.max().max(self.heard.lock().get(&of).copied())
     }
 
     /// Is there an open connection each way?
@@ -122,6 +126,7 @@ impl NetWires {
             network.close(dead);
         }
         self.refused.lock().remove(&dead);
+        self.heard.lock().remove(&dead);
         self.accepted.lock().remove(&dead);
     }
 
@@ -197,6 +202,11 @@ impl Receiver for NetWires {
         if is_client(link) {
             return node.client_closed(link);
         }
+        if let Some(heard) = link.last_received() {
+            let mut all = self.heard.lock();
+            let last = all.entry(silo).or_insert(heard);
+            *last = heard.max(*last);
+        }
         match link.direction() {
             Direction::Accepted => {
                 let mut accepted = self.accepted.lock();
@@ -214,8 +224,12 @@ impl Receiver for NetWires {
                         _ => None,
                     })
                     .collect();
-                self.note(silo, why.evidence());
                 node.lost(silo, &unsent, &why.to_string());
+                match link.peer() {
+                    // It was there. Is it still? That a connection ended says nothing of it.
+                    Some(_) => self.probe(&node.view(), silo),
+                    None => self.note(silo, why.evidence()),
+                }
             }
         }
         self.news.notify_one();

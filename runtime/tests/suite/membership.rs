@@ -1,13 +1,14 @@
 //! Who is a member, and who is not: silos of one process, on real connections and real time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill::cluster::{ClusterOptions, Incarnation, Membership, Status};
 use gristmill::prelude::*;
 
 use crate::cluster::LedgerRef;
-use crate::silos::{Silos, stop, until};
-use crate::support::{ms, soon};
+use crate::silos::{Silos, free_address, stop, until};
+use crate::support::{ms, soon, spawn};
 
 async fn statuses(silos: &Silos) -> Vec<(Incarnation, Status)> {
     let view = silos.rows.read().await.unwrap().view;
@@ -154,8 +155,7 @@ async fn a_silo_that_the_others_declared_dead_serves_no_more_and_cannot_write() 
 async fn many_silos_that_join_at_once_all_become_active() {
     let silos = Silos::new();
     let starts: Vec<_> = (0..24).map(|_| silos.described(silos.options())).collect();
-    let starts: Vec<_> =
-        starts.into_iter().map(|silo| crate::support::spawn(async move { silo.start().await })).collect();
+    let starts: Vec<_> = starts.into_iter().map(|silo| spawn(async move { silo.start().await })).collect();
     let begun = tokio::time::Instant::now();
     let mut running = Vec::new();
     for start in starts {
@@ -193,4 +193,58 @@ async fn timings_that_contradict_each_other_are_refused() {
     assert_eq!(with_status(&silos, Status::Active).await, 2);
     stop(&one).await;
     stop(&two).await;
+}
+
+/// Carries connections to a silo, and can cut them all.
+struct Proxy {
+    address: String,
+    cut: Arc<tokio::sync::Notify>,
+}
+
+impl Proxy {
+    async fn start(to: String) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, cut) = (listener.local_addr().unwrap().to_string(), Arc::new(tokio::sync::Notify::new()));
+        let cuts = cut.clone();
+        drop(spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let (to, cut) = (to.clone(), cuts.clone());
+                drop(spawn(async move {
+                    let Ok(mut to) = tokio::net::TcpStream::connect(to).await else { return };
+                    tokio::select! {
+                        biased;
+                        () = cut.notified() => {}
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+                    }
+                }));
+            }
+        }));
+        Self { address, cut }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silo_whose_connections_break_now_and_then_is_left_alive() {
+    let silos = Silos::new();
+    let (mut running, mut proxies) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let listen = free_address();
+        let proxy = Proxy::start(listen.clone()).await;
+        let behind = ClusterOptions { listen, advertise: Some(proxy.address.clone()), ..silos.options() };
+        running.push(silos.start_with(behind).await.unwrap());
+        proxies.push(proxy);
+    }
+    answers(&running[0], 0..60).await;
+    // Long enough that a silo which forgot when it last heard of the others would think them silent for long.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for _ in 0..5 {
+        proxies.iter().for_each(|proxy| proxy.cut.notify_waiters());
+        tokio::time::sleep(ms(300)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(with_status(&silos, Status::Active).await, 3, "{:?}", statuses(&silos).await);
+    answers(&running[1], 0..60).await;
+    for silo in &running {
+        stop(silo).await;
+    }
 }
