@@ -50,6 +50,11 @@ pub struct Claim {
 /// caller's highest seen value as a floor.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
+    /// How many shards its rows are in. All silos of a cluster must say the same, which is checked when they join.
+    fn shards(&self) -> u64 {
+        1
+    }
+
     /// The grain's row.
     async fn lookup(&self, grain: &GrainId) -> Result<Option<Location>, DirectoryError>;
 

@@ -60,7 +60,8 @@ impl Connection {
     /// The manager `made` failed as a whole, or its server takes no writes. Unless that heals by itself, another takes its
     /// place, once for all who met the failure. Dropped, it has done nothing.
     pub async fn failed(&self, made: Made, error: &RedisError) {
-        let heals = error.is_io_error() && !self.source.may_move();
+        // A connection that has gone dark answers nothing, and the system would wait for a quarter of an hour.
+        let heals = error.is_io_error() && !error.is_timeout() && !self.source.may_move();
         if heals || made.at.elapsed() < BACK_OFF {
             return;
         }

@@ -156,7 +156,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// A variable's text, as the value that the file would have.
 fn value_of(key: &str, text: &str) -> Result<Value, String> {
     match key {
-        "memory_budget" | "cores" | "seed" | "shards" => {
+        "memory_budget" | "cores" | "seed" => {
             text.trim().parse::<i64>().map(Value::from).map_err(|_| format!("{text:?} is not a number"))
         }
         "allow_insecure" | "exit_when_dead" => {
@@ -202,7 +202,6 @@ struct ClusterTable {
     allow_insecure: Option<bool>,
     name: Option<String>,
     labels: Option<BTreeMap<String, String>>,
-    shards: Option<u64>,
     exit_when_dead: Option<bool>,
     beat: Option<Time>,
     silence: Option<Time>,
@@ -255,7 +254,6 @@ impl ClusterTable {
             allow_insecure: self.allow_insecure.unwrap_or(default.allow_insecure),
             name: self.name.or(default.name),
             labels: self.labels.unwrap_or(default.labels),
-            shards: self.shards.unwrap_or(default.shards),
             exit_when_dead: self.exit_when_dead.unwrap_or(default.exit_when_dead),
             beat: time(self.beat, default.beat),
             silence: time(self.silence, default.silence),
@@ -293,7 +291,6 @@ mod tests {
             allow_insecure = true
             name = "one"
             labels = { zone = "a" }
-            shards = 16
             exit_when_dead = false
             beat = "500ms"
             silence = "2s"
@@ -303,7 +300,7 @@ mod tests {
         assert_eq!((silo.call_timeout, silo.drain_timeout), (Duration::from_secs(5), Duration::from_secs(90)));
         assert_eq!((silo.memory_budget, silo.cores, silo.seed), (Some(1_000_000), 3, Some(42)));
         assert_eq!((cluster.cluster.as_str(), cluster.advertise.as_deref()), ("eu", Some("10.0.0.1:7001")));
-        assert_eq!((cluster.shards, cluster.exit_when_dead, cluster.beat), (16, false, Duration::from_millis(500)));
+        assert_eq!((cluster.exit_when_dead, cluster.beat), (false, Duration::from_millis(500)));
         assert!(cluster.secret.is_some());
         let Config { silo, cluster } = with("", &[]).unwrap();
         assert_eq!(

@@ -45,6 +45,10 @@ impl RedisCluster {
 
 #[async_trait]
 impl Directory for RedisCluster {
+    fn shards(&self) -> u64 {
+        self.options.shards
+    }
+
     async fn lookup(&self, grain: &GrainId) -> Result<Option<Location>, DirectoryError> {
         self.directory_answer(&self.directory_call("lookup", grain)).await
     }

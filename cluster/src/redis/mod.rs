@@ -13,6 +13,7 @@ use gristmill_redis::{Connection, Source};
 use redis::aio::ConnectionManagerConfig;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{IntoConnectionInfo, RedisError, Script, ScriptInvocation, Value};
 
 use crate::membership::MembershipError;
@@ -65,7 +66,7 @@ impl RedisCluster {
     /// As [`connect`](Self::connect), and an option that cannot be.
     pub async fn connect_with(url: &str, options: RedisClusterOptions) -> Result<Self, MembershipError> {
         check(&options)?;
-        let source = Source::parse(url).map_err(|error| wrong_url(&error))?;
+        let source = Source::parse(url).map_err(|error| wrong_url(&error))?.tcp_settings(tcp(&options));
         let place = format!("Redis at {}", source.place());
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(options.response_timeout))
@@ -89,15 +90,11 @@ impl RedisCluster {
         let unavailable = |error: RedisError| MembershipError::Unavailable(format!("{place}: {error}"));
         let builder = ClusterClientBuilder::new(nodes)
             .response_timeout(options.response_timeout)
-            .connection_timeout(options.response_timeout);
+            .connection_timeout(options.response_timeout)
+            .tcp_settings(tcp(&options));
         let client = builder.build().map_err(unavailable)?;
         let connection = client.get_async_connection().await.map_err(unavailable)?;
         Ok(Self { link: Link::Cluster(connection), place: place.into(), options: Arc::new(options) })
-    }
-
-    /// How many shards the directory has.
-    pub fn shards(&self) -> u64 {
-        self.options.shards
     }
 
     /// Runs a script. Known to the server by its hash; it is sent again, whole, only where it was refused as unknown.
@@ -122,6 +119,16 @@ impl RedisCluster {
             Err(_) => Err(format!("{}: no answer within {limit:?}", self.place)),
         }
     }
+}
+
+/// Sockets that give up on a peer that is gone without a word, instead of waiting for the system's quarter of an hour.
+fn tcp(options: &RedisClusterOptions) -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(options.response_timeout * 2);
+    #[cfg(not(target_os = "linux"))]
+    let _ = options;
+    settings
 }
 
 fn wrong_url(error: &RedisError) -> MembershipError {

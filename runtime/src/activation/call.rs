@@ -366,7 +366,8 @@ where
             activation.host.core.graph.remove(wait);
         }
         let arguments = self.cell.begin()?;
-        let encoded = match self.options.routed {
+        // Who made a routed call hears that it moved; of a one-way call nobody hears any more, so it goes on from here.
+        let encoded = match self.options.routed && self.options.awaited {
             true => Err(Fault::not_executed(Cause::Moved)),
             false => codec::encode_wire(&arguments),
         };

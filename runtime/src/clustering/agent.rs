@@ -44,7 +44,7 @@ impl Pace {
 
 /// Between two attempts to reach the store.
 const RETRY: Duration = Duration::from_millis(250);
-/// Neighbours that are probed.
+/// So many silos probe each.
 const NEIGHBOURS: usize = 3;
 /// How long the rows of dead silos are kept.
 const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,7 +72,8 @@ pub(crate) struct Agent {
     core: std::sync::OnceLock<std::sync::Weak<Core>>,
     exit_when_dead: bool,
     pace: Pace,
-    run: Mutex<Option<String>>,
+    /// Silos that are dead since the last look.
+    buried: Mutex<Vec<Incarnation>>,
     ended: AtomicBool,
 }
 
@@ -146,9 +147,9 @@ impl Agent {
         options: &ClusterOptions,
     ) -> Arc<Self> {
         let core = std::sync::OnceLock::new();
-        let (run, ended) = (Mutex::default(), AtomicBool::new(false));
+        let (buried, ended) = (Mutex::default(), AtomicBool::new(false));
         let (pace, exit_when_dead) = (Pace::new(options.beat, options.silence), options.exit_when_dead);
-        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, run, ended })
+        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, buried, ended })
     }
 
     pub(crate) fn attach(&self, core: &Arc<Core>) {
@@ -162,7 +163,7 @@ impl Agent {
         loop {
             self.look().await;
             let view = self.node.view();
-            let unreached = view.members.values().any(|member| {
+            let unreached = view.members.values().find(|member| {
                 let beats = begun.members.get(&member.incarnation).is_none_or(|before| before.beat != member.beat);
                 let counts = matches!(member.status, Status::Active | Status::Leaving) && beats;
                 self.wires.probe(&view, member.incarnation);
@@ -170,8 +171,17 @@ impl Agent {
             });
             // One that beats shows it within a second or so.
             let looked = Instant::now() + REACH > deadline + self.pace.beat + self.pace.look || view.members.len() == 1;
-            if (!unreached && looked) || Instant::now() >= deadline {
-                break;
+            match unreached {
+                None if looked => break,
+                Some(other) if Instant::now() >= deadline => {
+                    let (silo, address, own) = (other.incarnation, &other.info.address, &self.info.address);
+                    let why = format!(
+                        "no connections both ways with silo {silo} at {address}, which is alive; do the others reach this \
+                         one at {own}?"
+                    );
+                    return Err(MembershipError::Unavailable(why));
+                }
+                _ => {}
             }
             tokio::time::sleep(self.pace.look).await;
         }
@@ -201,8 +211,17 @@ impl Agent {
 
     async fn advance(&self, to: Status) -> Result<(), MembershipError> {
         let deadline = Instant::now() + self.pace.beat * 5;
-        retried(deadline, || self.rows.advance(self.me, to, self.node.view().version)).await?;
-        self.look().await;
+        loop {
+            retried(deadline, || self.rows.advance(self.me, to, self.node.view().version)).await?;
+            self.look().await;
+            // A store that lost the row says done; then it is written back, and advances again.
+            let view = self.node.view();
+            let done = view.members.get(&self.me).is_some_and(|own| own.status >= to);
+            if done || Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(self.pace.look).await;
+        }
         self.wires.hint(&self.node.view(), self.me);
         Ok(())
     }
@@ -252,7 +271,7 @@ impl Agent {
             }
             Ok(Beat::Missing) => {
                 tracing::error!("the store has lost this silo's row; writing it back");
-                drop(self.rows.restore(&self.node.view()).await); // again with the next beat
+                self.restore(&self.node.view()).await; // again with the next beat
                 true
             }
             Ok(Beat::Dead) => {
@@ -286,28 +305,20 @@ impl Agent {
 
     /// Reads the rows.
     async fn look(&self) {
+        // As known before the rows were asked: another look may bring a later view meanwhile.
+        let known = self.node.view();
         let snapshot = match self.rows.read().await {
             Ok(snapshot) => snapshot,
             Err(error) => return tracing::warn!(%error, "the rows cannot be read"),
         };
-        let known = self.node.view();
-        let before = self.run.lock().replace(snapshot.run.clone());
-        let lost = known.members.values().any(|member| {
-            let now = snapshot.view.members.get(&member.incarnation);
-            now.is_none_or(|now| now.status < member.status) && member.status != Status::Dead
+        // Rows only go forward, and only dead ones go: whatever else is seen, the store has lost something.
+        let lost = known.members.values().any(|member| match snapshot.view.members.get(&member.incarnation) {
+            Some(now) => now.status < member.status,
+            None => member.status != Status::Dead,
         });
-        if snapshot.view.version < known.version || (before.is_some_and(|before| before != snapshot.run) && lost) {
+        if snapshot.view.version < known.version || lost {
             tracing::error!("the store of the membership went back; writing back what it lost");
-            let mut view = (*known).clone();
-            let own = Member {
-                incarnation: self.me,
-                info: self.info.clone(),
-                status: Status::Active,
-                join: self.node.join(),
-                beat: 0,
-            };
-            view.members.entry(self.me).or_insert(own);
-            drop(self.rows.restore(&view).await); // or with the next look
+            self.restore(&known).await; // or with the next look
             return;
         }
         if snapshot.view.members.get(&self.me).is_some_and(|own| own.status == Status::Dead) {
@@ -318,11 +329,31 @@ impl Agent {
         let died: Vec<_> =
             known.members.keys().filter(|silo| !dead(&known, silo) && dead(&snapshot.view, silo)).copied().collect();
         self.node.set_rows(snapshot.view);
+        for silo in std::mem::take(&mut *self.buried.lock()) {
+            // Its links have told by now what never left; the rest is lost.
+            self.node.lost(silo, &[], "it is out of the cluster");
+            self.node.caller_gone(silo);
+        }
         for silo in died.into_iter().filter(|silo| *silo != self.me) {
             tracing::warn!(%silo, "a silo is out of the cluster");
             self.wires.close(silo);
-            self.node.lost(silo, &[], "it is out of the cluster");
-            self.node.caller_gone(silo);
+            self.buried.lock().push(silo);
+        }
+    }
+
+    /// Writes back what is known, this silo's own row among it.
+    async fn restore(&self, known: &View) {
+        let mut view = known.clone();
+        let own = Member {
+            incarnation: self.me,
+            info: self.info.clone(),
+            status: Status::Active,
+            join: self.node.join(),
+            beat: 0,
+        };
+        view.members.entry(self.me).or_insert(own);
+        if let Err(error) = self.rows.restore(&view).await {
+            tracing::warn!(%error, "the rows that the store lost cannot be written back yet");
         }
     }
 
@@ -342,16 +373,18 @@ impl Agent {
         }
     }
 
-    /// The silos that this one probes.
+    /// The silos that this one probes: each is probed by the few that a hash of it and them names, so that none is
+    /// without.
     fn neighbours(&self, view: &View) -> Vec<Incarnation> {
-        let mut others: Vec<_> = view
-            .members
-            .values()
-            .filter(|member| member.incarnation != self.me && member.status != Status::Dead)
-            .map(|member| (hash::of_turn(member.incarnation, self.me.as_u128() as u64), member.incarnation))
-            .collect();
-        others.sort_unstable();
-        others.into_iter().take(NEIGHBOURS).map(|(_, silo)| silo).collect()
+        let alive = view.members.values().filter(|member| member.status != Status::Dead);
+        let alive: Vec<_> = alive.map(|member| member.incarnation).collect();
+        let is_mine = |target: Incarnation| {
+            let rank = |silo: Incarnation| (hash::of_turn(target, silo.as_u128() as u64), silo);
+            let mine = rank(self.me);
+            let others = alive.iter().filter(|silo| **silo != target && **silo != self.me);
+            others.filter(|silo| rank(**silo) < mine).count() < NEIGHBOURS
+        };
+        alive.iter().copied().filter(|silo| *silo != self.me && is_mine(*silo)).collect()
     }
 
     /// Votes against who seems to be gone.

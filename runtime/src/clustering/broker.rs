@@ -48,6 +48,7 @@ impl Node {
     }
 
     async fn decide(&self, grain: &GrainId, stale: Option<Location>, from: Incarnation) -> Answer {
+        let Ok(_one_of_some) = self.deciding.acquire().await else { return Answer::No };
         let mut refused: Vec<Incarnation> = Vec::new();
         for _ in 0..TRIES {
             let row = match self.directory().lookup(grain).await {

@@ -209,6 +209,19 @@ impl Node {
         Answer::Gateways(self.view().active().map(|member| member.info.address.clone()).collect())
     }
 
+    /// Tells the clients which silos there are now.
+    pub(super) fn tell_clients(&self) {
+        let links: Vec<_> = self.clients.0.lock().values().map(|client| client.link.clone()).collect();
+        if links.is_empty() {
+            return;
+        }
+        let body = encoded(&self.gateways());
+        for link in links {
+            let message = Message::ControlReply(Control { correlation: 0, body: body.clone() });
+            drop(link.try_send(message)); // it asks, too
+        }
+    }
+
     /// Has the clients send no more, as this silo leaves.
     pub(super) fn say_goodbye_to_clients(&self) {
         let clients = self.clients.0.lock();

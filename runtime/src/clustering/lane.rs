@@ -158,6 +158,12 @@ impl<C> Lane<C> {
         removed
     }
 
+    /// The grain is not found. If it is still looked for, nothing is out: every call, and the lane is over.
+    pub(crate) fn give_up(&mut self) -> Option<Vec<C>> {
+        let looked_for = self.state == State::Resolving && self.out.is_empty() && !self.held;
+        looked_for.then(|| self.remove_waiting(|_| true))
+    }
+
     /// Every call it holds, and whether it is out.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = (C, bool)> {
         let out = self.out.into_values().map(|call| (call, true));

@@ -14,7 +14,7 @@ use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
@@ -29,6 +29,8 @@ use crate::core::Core;
 pub(super) const MAX_CHAIN: usize = 64;
 /// Requests that wait to be served, at most, in each of the [`Node::inbox`]es.
 pub(super) const MAX_INBOX: usize = 4_096;
+/// Grains whose place is decided at a time: after a death the directory is not flooded.
+const MAX_DECISIONS: usize = 256;
 /// Marks the numbers of turns elsewhere.
 const FOREIGN: u64 = 1 << 63;
 /// Between two looks whether a silo that leaves has answered everything.
@@ -50,6 +52,8 @@ pub(crate) struct Node {
     router: Router,
     pub(super) broker: Broker,
     pub(super) serving: Serving,
+    /// Decisions of the broker at a time.
+    pub(super) deciding: Semaphore,
     asked: Mutex<BTreeMap<Correlation, (Incarnation, oneshot::Sender<Answer>)>>,
     asks: AtomicU64,
     pub(super) clients: Clients,
@@ -91,6 +95,7 @@ impl Node {
             router: Router::new(),
             broker: Broker::default(),
             serving: Serving::default(),
+            deciding: Semaphore::new(MAX_DECISIONS),
             asked: Mutex::default(),
             asks: AtomicU64::new(1),
             clients: Clients::default(),
@@ -161,25 +166,31 @@ impl Node {
     /// A later view.
     pub(crate) fn set_view(&self, view: View) {
         let view = Arc::new(view);
-        self.view.send_if_modified(|known| {
+        let changed = self.view.send_if_modified(|known| {
             let newer = view.version > known.version;
             if newer {
                 *known = view.clone();
             }
             newer
         });
+        if changed {
+            self.tell_clients();
+        }
     }
 
     /// The rows as they are now: their beats move without a new version.
     pub(crate) fn set_rows(&self, view: View) {
         let view = Arc::new(view);
-        self.view.send_if_modified(|known| {
+        let changed = self.view.send_if_modified(|known| {
             let newer = view.version > known.version;
             if view.version >= known.version {
                 *known = view.clone();
             }
             newer
         });
+        if changed {
+            self.tell_clients();
+        }
     }
 
     /// Runs work on the silo's threads.
@@ -198,16 +209,7 @@ impl Node {
     /// Has the others send no more requests, and waits until all that they sent are here and answered, and this silo's
     /// own calls too.
     pub(crate) async fn say_goodbye(&self, deadline: Instant) {
-        let view = self.view();
-        let others = view.members.values().filter(|member| member.status != Status::Dead);
-        for other in others.map(|member| member.incarnation).filter(|other| *other != self.me) {
-            let mut partings = self.partings.lock();
-            partings.awaited.insert(other);
-            drop(partings);
-            if self.wires.send(other, talk(0, &Talk::Goodbye)).is_err() {
-                self.partings.lock().awaited.remove(&other);
-            }
-        }
+        let mut told = BTreeSet::from([self.me]);
         self.say_goodbye_to_clients();
         let over = || {
             let unserved = self.inbox.iter().any(|inbox| inbox.capacity() < MAX_INBOX);
@@ -217,7 +219,19 @@ impl Node {
                 && self.clients.is_idle()
                 && self.router.is_idle()
         };
-        while !over() && Instant::now() < deadline {
+        loop {
+            // Silos may join meanwhile, and call what has not moved yet.
+            let view = self.view();
+            let others = view.members.values().filter(|member| member.status != Status::Dead);
+            for other in others.map(|member| member.incarnation).filter(|other| told.insert(*other)) {
+                self.partings.lock().awaited.insert(other);
+                if self.wires.send(other, talk(0, &Talk::Goodbye)).is_err() {
+                    self.partings.lock().awaited.remove(&other);
+                }
+            }
+            if over() || Instant::now() >= deadline {
+                return;
+            }
             tokio::time::sleep(PARTING).await;
         }
     }
@@ -305,7 +319,13 @@ impl Node {
                 Some(broker) => self.ask(broker, Ask::Locate { grain: grain.clone(), stale }).await,
             };
             match answer {
-                Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => return Ok(location),
+                // Where it was just looked for in vain: once more, but not at once.
+                Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => {
+                    if stale == Some(location) {
+                        drop(tokio::time::timeout(again, views.changed()).await);
+                    }
+                    return Ok(location);
+                }
                 Some(Answer::At(location) | Answer::Held(location)) => stale = Some(location),
                 Some(Answer::Failed(fault)) => return Err(fault),
                 Some(_) | None => {}

@@ -23,8 +23,6 @@ pub struct ClusterOptions {
     pub name: Option<String>,
     /// What placement may ask for.
     pub labels: BTreeMap<String, String>,
-    /// Shards of the directory; all silos say the same number. Default 1,024.
-    pub shards: u64,
     /// Ends the process when the others have declared this silo dead: its grains are theirs by then. Default yes. If not,
     /// the silo serves no more, and [`Silo::must_stop`](crate::Silo::must_stop) tells.
     pub exit_when_dead: bool,
@@ -41,7 +39,7 @@ impl ClusterOptions {
     /// # Errors
     /// Names the options that contradict each other.
     pub(crate) fn validate(&self) -> Result<(), String> {
-        let Self { beat, silence, lease, shards, .. } = self;
+        let Self { beat, silence, lease, .. } = self;
         if *beat < Duration::from_millis(50) {
             return Err(format!("beat is {beat:?}; it is at least 50 ms"));
         }
@@ -54,9 +52,6 @@ impl ClusterOptions {
             return Err(format!(
                 "lease ({lease:?}) is under three beats ({beat:?} each): the silo would fall silent between them"
             ));
-        }
-        if *shards == 0 {
-            return Err("shards is zero".to_owned());
         }
         Ok(())
     }
@@ -72,7 +67,6 @@ impl Default for ClusterOptions {
             allow_insecure: false,
             name: None,
             labels: BTreeMap::new(),
-            shards: 1_024,
             exit_when_dead: true,
             beat: Duration::from_secs(1),
             silence: Duration::from_secs(3),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_cluster::Location;
 use gristmill_grains::GrainId;
 
 use crate::core::Core;
@@ -29,11 +30,19 @@ pub(crate) async fn round(core: &Arc<Core>) {
     for host in core.hosts() {
         let owned = host.owned();
         for batch in owned.chunks(BATCH) {
-            let rows: Vec<(GrainId, _)> = batch.to_vec();
+            if core.is_stopping() {
+                return;
+            }
+            // What has ended since has given its row back.
+            let owns = |(grain, row): &&(GrainId, Location)| host.location(grain.key()) == Some(*row);
+            let rows: Vec<(GrainId, _)> = batch.iter().filter(owns).cloned().collect();
             match node.reassert(&rows).await {
                 Ok(now) => {
                     for ((grain, row), now) in rows.iter().zip(now) {
-                        if now.activation != row.activation {
+                        if now.activation == row.activation && host.location(grain.key()) != Some(*row) {
+                            // It ended while its row was being put back.
+                            drop(node.release(grain, row.activation).await); // or the next who asks finds out
+                        } else if now.activation != row.activation {
                             tracing::warn!(%grain, "another activation owns the grain; this one is lost");
                             host.lose(grain.key(), row.activation);
                         }

@@ -166,7 +166,10 @@ impl Router {
                 }
                 Err(SendError::Gone) => {
                     call.reply.iter().for_each(|reply| reply.come_back());
-                    self.locations.invalidate(grain);
+                    if let Some(known) = self.locations.get(grain).filter(|known| known.owner == to) {
+                        self.locations.invalidate(grain);
+                        shard.stale.insert(grain.clone(), known);
+                    }
                     last = lane.came_back(place);
                 }
             }
@@ -212,8 +215,9 @@ impl Router {
             Ok(location) => location,
             Err(fault) => {
                 return self.change(grain, |shard, effects| {
-                    let Some(lane) = shard.lanes.get_mut(grain) else { return Step::Wait };
-                    let calls = lane.remove_waiting(|_| true);
+                    // Only of a lane that still looks for it; another search may have been quicker.
+                    let calls = shard.lanes.get_mut(grain).and_then(Lane::give_up);
+                    let Some(calls) = calls else { return Step::Wait };
                     effects.extend(calls.into_iter().map(|call| {
                         let fault = named(&call, fault.clone());
                         Effect::Reply(call, Err(fault))

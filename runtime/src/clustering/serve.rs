@@ -17,7 +17,8 @@ use tokio::task::AbortHandle;
 use super::gateway::ClientCall;
 use super::node::Node;
 use super::site::Site;
-use super::wires::Correlation;
+use super::wires::{Correlation, SendError};
+use crate::activation::turn::{guarded, guarded_poll};
 use crate::methods::Served;
 
 /// A request, and whose.
@@ -66,7 +67,12 @@ pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) 
             Caller::Client(call) => node.serve_client(call, item.request),
             Caller::Silo(from) => {
                 let own = (from == node.me()).then(|| item.request.target.clone());
-                node.serve(from, item.request);
+                let correlation = item.request.correlation;
+                // Keys, arguments and results are the user's code.
+                if let Err(message) = guarded(|| node.serve(from, item.request)) {
+                    let fault = Fault::maybe_executed_with(Cause::Panicked { message });
+                    node.reply(from, correlation, Err(fault));
+                }
                 if let Some(grain) = own {
                     node.router().entered(&grain);
                 }
@@ -109,7 +115,8 @@ impl Node {
                 // Held until the handle is kept: the call may end at once.
                 let mut calls = self.serving.0.lock();
                 let task = core.spawn_task(async move {
-                    let answer = call.await;
+                    let panicked = |message| Err(Fault::maybe_executed_with(Cause::Panicked { message }));
+                    let answer = guarded_poll(call).await.unwrap_or_else(panicked);
                     node.serving.0.lock().remove(&(from, correlation));
                     node.reply(from, correlation, answer);
                 });
@@ -147,7 +154,8 @@ impl Node {
             Served::Under(under) => {
                 let (node, reply) = (self.clone(), call.reply.clone());
                 let task = core.spawn_task(async move {
-                    let answer = under.await;
+                    let panicked = |message| Err(Fault::maybe_executed_with(Cause::Panicked { message }));
+                    let answer = guarded_poll(under).await.unwrap_or_else(panicked);
                     node.served(call, answer);
                 });
                 reply.inspect(|reply| reply.served_by(task.abort_handle()));
@@ -172,8 +180,16 @@ impl Node {
             }
             result => Message::Response(Response { correlation, result }),
         };
-        if let Err(error) = self.tell(to, message) {
-            tracing::debug!(silo = %to, ?error, "a call's answer could not be sent; its caller waits until its deadline");
+        match self.tell(to, message) {
+            Ok(()) => {}
+            Err(SendError::TooLarge) => {
+                let detail = "the answer is larger than a connection takes".to_owned();
+                let result = Err(Fault::maybe_executed_with(Cause::Codec { detail }));
+                let _ = self.tell(to, Message::Response(Response { correlation, result })); // or its deadline ends it
+            }
+            Err(error) => {
+                tracing::warn!(silo = %to, ?error, "a call's answer could not be sent; its caller waits until its deadline");
+            }
         }
     }
 }

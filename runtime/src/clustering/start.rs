@@ -58,7 +58,7 @@ pub(crate) async fn join(
     let address = network.address();
     let name = options.name.clone().unwrap_or_else(|| address.clone());
     let info = MemberInfo { address, name, types, labels: options.labels.clone() };
-    let joined = agent::join(&**rows, me, &info, options.shards, options.beat, patience).await;
+    let joined = agent::join(&**rows, me, &info, directory.shards(), options.beat, patience).await;
     let (join, view) = joined.map_err(|error| error.to_string())?;
     network.set_join(join);
     let node = Node::new(me, join, wires.clone(), directory.clone(), view, DISPATCHERS);

@@ -180,7 +180,6 @@ async fn timings_that_contradict_each_other_are_refused() {
         (ClusterOptions { silence: ms(1_500), ..silos.options() }, "silence"),
         (ClusterOptions { lease: ms(2_900), ..silos.options() }, "lease"),
         (ClusterOptions { beat: ms(1), ..silos.options() }, "beat"),
-        (ClusterOptions { shards: 0, ..silos.options() }, "shards"),
     ] {
         let error = silos.start_with(options).await.unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
