@@ -1,5 +1,7 @@
 //! The membership port: the rows of all silos, kept where all of them can reach it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{Incarnation, MemberInfo, Status, View};
@@ -97,6 +99,15 @@ pub enum Voted {
 /// `floor` is the highest version that the caller has seen, which the version is always raised above.
 #[async_trait]
 pub trait Membership: Send + Sync + 'static {
+    /// The same rows by a connection of its own, which the runtime drives that this is awaited in. So a silo beats though the
+    /// threads of its grains are busy. `None`: nothing needs to be driven.
+    ///
+    /// # Errors
+    /// The store is not reached.
+    async fn apart(&self) -> Result<Option<Arc<dyn Membership>>, MembershipError> {
+        Ok(None)
+    }
+
     /// All rows.
     async fn read(&self) -> Result<Snapshot, MembershipError>;
 

@@ -1,11 +1,12 @@
 //! The membership: all rows of a cluster in one slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::{Script, ScriptInvocation, Value};
 
-use super::{ADVANCE, BEAT, JOIN, PRUNE, READ, RESTORE, RedisCluster, SUSPECT, text, texts};
+use super::{ADVANCE, BEAT, JOIN, PRUNE, READ, RESTORE, RedisCluster, SUSPECT, Urls, text, texts};
 use crate::membership::{Beat, Evidence, Membership, MembershipError, SILENT_BEATS, Snapshot, VOTE_BEATS, Vote, Voted};
 use crate::{Incarnation, Member, MemberInfo, Status, View};
 
@@ -78,6 +79,15 @@ fn snapshot(value: Value) -> Option<Snapshot> {
 
 #[async_trait]
 impl Membership for RedisCluster {
+    async fn apart(&self) -> Result<Option<Arc<dyn Membership>>, MembershipError> {
+        let options = (*self.options).clone();
+        let apart = match &*self.urls {
+            Urls::Server(url) => Self::connect_with(url, options).await?,
+            Urls::Cluster(urls) => Self::connect_cluster(urls, options).await?,
+        };
+        Ok(Some(Arc::new(apart)))
+    }
+
     async fn read(&self) -> Result<Snapshot, MembershipError> {
         let answer = self.invoke(&self.membership_call(&READ)).await.map_err(MembershipError::Unavailable)?;
         snapshot(answer).ok_or_else(|| self.odd("rows that are not this version's"))

@@ -42,6 +42,13 @@ pub struct RedisCluster {
     /// Where, for errors; without a password.
     place: Arc<str>,
     options: Arc<RedisClusterOptions>,
+    urls: Arc<Urls>,
+}
+
+/// What it was connected with; may hold a password.
+enum Urls {
+    Server(String),
+    Cluster(Vec<String>),
 }
 
 #[derive(Clone)]
@@ -74,7 +81,12 @@ impl RedisCluster {
             .set_number_of_retries(1);
         let unavailable = |error: RedisError| MembershipError::Unavailable(format!("{place}: {error}"));
         let server = Connection::connect(source, config).await.map_err(unavailable)?;
-        Ok(Self { link: Link::Server(Arc::new(server)), place: place.into(), options: Arc::new(options) })
+        Ok(Self {
+            link: Link::Server(Arc::new(server)),
+            place: place.into(),
+            options: Arc::new(options),
+            urls: Arc::new(Urls::Server(url.to_owned())),
+        })
     }
 
     /// Connects to a Redis Cluster, found through some of its nodes.
@@ -94,7 +106,12 @@ impl RedisCluster {
             .tcp_settings(tcp(&options));
         let client = builder.build().map_err(unavailable)?;
         let connection = client.get_async_connection().await.map_err(unavailable)?;
-        Ok(Self { link: Link::Cluster(connection), place: place.into(), options: Arc::new(options) })
+        Ok(Self {
+            link: Link::Cluster(connection),
+            place: place.into(),
+            options: Arc::new(options),
+            urls: Arc::new(Urls::Cluster(urls.to_vec())),
+        })
     }
 
     /// Runs a script. Known to the server by its hash; it is sent again, whole, only where it was refused as unknown.

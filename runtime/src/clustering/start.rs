@@ -58,12 +58,18 @@ pub(crate) async fn join(
     let address = network.address();
     let name = options.name.clone().unwrap_or_else(|| address.clone());
     let info = MemberInfo { address, name, types, labels: options.labels.clone() };
-    let joined = agent::join(&**rows, me, &info, directory.shards(), options.beat, patience).await;
-    let (join, view) = joined.map_err(|error| error.to_string())?;
+    let (kept, own, shards, beat) = (rows.clone(), info.clone(), directory.shards(), options.beat);
+    let joining = thread.handle.spawn(async move {
+        let rows = kept.apart().await?.unwrap_or(kept);
+        let (join, view) = agent::join(&*rows, me, &own, shards, beat, patience).await?;
+        Ok::<_, agent::JoinError>((rows, join, view))
+    });
+    let joined = joining.await.map_err(|error| error.to_string())?;
+    let (rows, join, view) = joined.map_err(|error| error.to_string())?;
     network.set_join(join);
     let node = Node::new(me, join, wires.clone(), directory.clone(), view, DISPATCHERS);
     wires.set_node(&node);
-    let agent = Agent::new(me, info, rows.clone(), wires, node.clone(), options);
+    let agent = Agent::new(me, info, rows, wires, node.clone(), options);
     Ok((node, Taking { agent, thread }))
 }
 
