@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use arena::args::{Args as Arena, StorageChoice};
+use arena::args::{Args as Arena, Game, StorageChoice};
 use arena::checks::PLAYED;
 use arena::play::{self, Outcome as Played};
 
@@ -26,7 +26,8 @@ struct Shown {
 fn play(matches: u32, seconds: u32) -> Shown {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).enable_all().build().expect("a runtime starts");
-    let args = Arena { matches, players: 8, seconds, tick_hz: 30, seed: 1, storage: StorageChoice::Memory, json: true };
+    let game = Game { matches, players: 8, seconds, tick_hz: 30, seed: 1, json: true };
+    let args = Arena { game, storage: StorageChoice::Memory, command: None };
     let cpu = machine::cpu_time();
     let played = runtime.block_on(play::run(&args, std::future::pending())).expect("the matches are played");
     let Played::Done(run) = played else { unreachable!("nobody interrupts it") };
