@@ -13,6 +13,8 @@
 
 pub mod call;
 pub mod cell;
+#[doc(hidden)]
+pub mod chaos;
 pub mod codec;
 pub mod context;
 mod error;

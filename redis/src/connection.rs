@@ -12,6 +12,8 @@ use redis::{RedisError, RedisResult};
 use tokio::time::{Instant, timeout};
 
 use crate::Source;
+use crate::manager::Manager;
+use crate::source::Way;
 
 /// How long a replaced manager is given before the next one: a refusing server is not asked more often.
 const BACK_OFF: Duration = Duration::from_millis(250);
@@ -28,7 +30,7 @@ pub struct Connection {
 }
 
 struct Current {
-    manager: ConnectionManager,
+    manager: Manager,
     made: Made,
 }
 
@@ -45,14 +47,17 @@ impl Connection {
     /// # Errors
     /// What the client says, after its few attempts.
     pub async fn connect(source: Source, config: ConnectionManagerConfig) -> RedisResult<Self> {
-        let client = source.client().await?;
-        let manager = ConnectionManager::new_with_config(client, config.clone()).await?;
+        let manager = match source.way().await? {
+            Way::Client(client) => Manager::Socket(ConnectionManager::new_with_config(client, config.clone()).await?),
+            #[cfg(feature = "model")]
+            Way::Wire(wire) => Manager::Wire(wire),
+        };
         let current = Mutex::new(Current { manager, made: Made { number: 0, at: Instant::now() } });
         Ok(Self { source, config, current, replacing: tokio::sync::Mutex::default() })
     }
 
     /// The manager to use now.
-    pub fn get(&self) -> (ConnectionManager, Made) {
+    pub fn get(&self) -> (Manager, Made) {
         let current = self.current.lock();
         (current.manager.clone(), current.made)
     }
@@ -69,8 +74,10 @@ impl Connection {
         if self.current.lock().made != made {
             return;
         }
-        let client = match timeout(SENTINELS, self.source.client()).await {
-            Ok(Ok(client)) => client,
+        let client = match timeout(SENTINELS, self.source.way()).await {
+            Ok(Ok(Way::Client(client))) => client,
+            #[cfg(feature = "model")]
+            Ok(Ok(Way::Wire(_))) => return, // it heals
             Ok(Err(error)) => return tracing::warn!(%error, "which server is the master is not known"),
             Err(_) => return tracing::warn!("the Sentinels do not answer"),
         };
@@ -78,7 +85,7 @@ impl Connection {
         match ConnectionManager::new_lazy_with_config(client, self.config.clone()) {
             Ok(manager) => {
                 let made = Made { number: made.number + 1, at: Instant::now() };
-                *self.current.lock() = Current { manager, made };
+                *self.current.lock() = Current { manager: Manager::Socket(manager), made };
             }
             Err(error) => tracing::error!(%error, "no other connection to Redis can be made"),
         }

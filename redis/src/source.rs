@@ -14,6 +14,15 @@ pub struct Source {
     /// The server; of one that Sentinels name, everything but the address.
     server: ConnectionInfo,
     sentinels: Option<Sentinels>,
+    #[cfg(feature = "model")]
+    wire: Option<std::sync::Arc<dyn crate::model::Wire>>,
+}
+
+/// How the server is reached now.
+pub(crate) enum Way {
+    Client(Client),
+    #[cfg(feature = "model")]
+    Wire(std::sync::Arc<dyn crate::model::Wire>),
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +40,7 @@ impl Source {
     /// It is neither. The error does not repeat the URL, which may hold a password.
     pub fn parse(url: &str) -> RedisResult<Self> {
         let Some(rest) = url.strip_prefix(SENTINEL) else {
-            return Ok(Self { server: url.into_connection_info()?, sentinels: None });
+            return Ok(Self::of(url.into_connection_info()?, None));
         };
         let wrong = |why| RedisError::from((ErrorKind::InvalidClientConfig, "Redis URL did not parse", why));
         let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(before, after)| (before, after));
@@ -48,7 +57,22 @@ impl Source {
         let nodes = hosts.split(',').map(node).collect::<RedisResult<Vec<_>>>()?;
         let at = if credentials.is_empty() { "" } else { "@" };
         let server = format!("redis://{credentials}{at}127.0.0.1/{db}").into_connection_info()?;
-        Ok(Self { server, sentinels: Some(Sentinels { nodes, service: service.to_owned() }) })
+        Ok(Self::of(server, Some(Sentinels { nodes, service: service.to_owned() })))
+    }
+
+    fn of(server: ConnectionInfo, sentinels: Option<Sentinels>) -> Self {
+        Self {
+            server,
+            sentinels,
+            #[cfg(feature = "model")]
+            wire: None,
+        }
+    }
+
+    /// A server that a wire leads to.
+    #[cfg(feature = "model")]
+    pub fn wired(wire: std::sync::Arc<dyn crate::model::Wire>) -> RedisResult<Self> {
+        Ok(Self { wire: Some(wire), ..Self::parse("redis://simulated")? })
     }
 
     /// Where it is, for people: without a user or a password.
@@ -73,8 +97,16 @@ impl Source {
         self.sentinels.is_some()
     }
 
-    /// A client of the server that it is now.
-    pub(crate) async fn client(&self) -> RedisResult<Client> {
+    /// The way to the server that it is now.
+    pub(crate) async fn way(&self) -> RedisResult<Way> {
+        #[cfg(feature = "model")]
+        if let Some(wire) = &self.wire {
+            return Ok(Way::Wire(wire.clone()));
+        }
+        self.client().await.map(Way::Client)
+    }
+
+    async fn client(&self) -> RedisResult<Client> {
         let Some(Sentinels { nodes, service }) = &self.sentinels else { return Client::open(self.server.clone()) };
         let node = SentinelNodeConnectionInfo::default()
             .set_redis_connection_info(self.server.redis_settings().clone())

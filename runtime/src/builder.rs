@@ -17,6 +17,7 @@ use gristmill_storage::MemoryStorage;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{Instant, timeout_at};
 
+use crate::clustering::machine::Machine;
 use crate::clustering::node::Node;
 use crate::clustering::options::ClusterOptions;
 use crate::clustering::start::Setup;
@@ -94,6 +95,7 @@ pub struct SiloBuilder {
     placements: BTreeMap<String, Arc<dyn PlacementStrategy>>,
     cluster: Option<Setup>,
     pub(crate) node: Option<Arc<Node>>,
+    pub(crate) machine: Machine,
 }
 
 impl SiloBuilder {
@@ -216,7 +218,8 @@ impl SiloBuilder {
         if let Some(setup) = self.cluster.take() {
             // From a stream of its own: the silo's ids follow from its seed, cluster or not.
             let me = Incarnation::from_u128(fastrand::Rng::with_seed(seed ^ INCARNATION).u128(..));
-            let joined = clustering::start::join(&setup, me, self.types(), self.options.activation_timeout).await;
+            let joined =
+                clustering::start::join(&setup, &self.machine, me, self.types(), self.options.activation_timeout).await;
             let (node, takes) = joined.map_err(StartError::Cluster)?;
             self.node = Some(node);
             taking = Some(takes);

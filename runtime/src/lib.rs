@@ -33,6 +33,8 @@ mod pace;
 mod routes;
 mod services;
 mod silo;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sweeper;
 pub mod testing;
 mod workers;

@@ -84,6 +84,8 @@ impl Membership for RedisCluster {
         let apart = match &*self.urls {
             Urls::Server(url) => Self::connect_with(url, options).await?,
             Urls::Cluster(urls) => Self::connect_cluster(urls, options).await?,
+            #[cfg(feature = "model")]
+            Urls::Wire(wire) => Self::connect_wired(wire.clone(), options).await?,
         };
         Ok(Some(Arc::new(apart)))
     }

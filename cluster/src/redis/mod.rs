@@ -49,6 +49,8 @@ pub struct RedisCluster {
 enum Urls {
     Server(String),
     Cluster(Vec<String>),
+    #[cfg(feature = "model")]
+    Wire(Arc<dyn gristmill_redis::model::Wire>),
 }
 
 #[derive(Clone)]
@@ -74,6 +76,24 @@ impl RedisCluster {
     pub async fn connect_with(url: &str, options: RedisClusterOptions) -> Result<Self, MembershipError> {
         check(&options)?;
         let source = Source::parse(url).map_err(|error| wrong_url(&error))?.tcp_settings(tcp(&options));
+        Self::connect_source(source, options, Urls::Server(url.to_owned())).await
+    }
+
+    /// Connects to a server that is no process: a simulation's.
+    ///
+    /// # Errors
+    /// As [`connect_with`](Self::connect_with).
+    #[cfg(feature = "model")]
+    pub async fn connect_wired(
+        wire: Arc<dyn gristmill_redis::model::Wire>,
+        options: RedisClusterOptions,
+    ) -> Result<Self, MembershipError> {
+        check(&options)?;
+        let source = Source::wired(wire.clone()).map_err(|error| wrong_url(&error))?;
+        Self::connect_source(source, options, Urls::Wire(wire)).await
+    }
+
+    async fn connect_source(source: Source, options: RedisClusterOptions, urls: Urls) -> Result<Self, MembershipError> {
         let place = format!("Redis at {}", source.place());
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(options.response_timeout))
@@ -85,7 +105,7 @@ impl RedisCluster {
             link: Link::Server(Arc::new(server)),
             place: place.into(),
             options: Arc::new(options),
-            urls: Arc::new(Urls::Server(url.to_owned())),
+            urls: Arc::new(urls),
         })
     }
 

@@ -48,15 +48,23 @@ pub(crate) trait Sink<Out>: Send + 'static {
 pub(crate) fn next_turn_id() -> TurnId {
     const BLOCK: u64 = 1 << 16;
     static BLOCKS: AtomicU64 = AtomicU64::new(1);
-    thread_local! { static NEXT: Cell<u64> = const { Cell::new(0) }; }
-    NEXT.with(|next| {
+    NEXT_TURN.with(|next| {
         let mut id = next.get();
-        if id % BLOCK == 0 {
+        // A simulation has one thread, and its numbers follow each other.
+        if id % BLOCK == 0 && !(id > 0 && gristmill_grains::chaos::is_on()) {
             id = BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK;
         }
         next.set(id + 1);
         id
     })
+}
+
+thread_local! { static NEXT_TURN: Cell<u64> = const { Cell::new(0) }; }
+
+/// A simulation begins on this thread: its turns count from one.
+#[cfg(feature = "sim")]
+pub(crate) fn reset_turn_ids() {
+    NEXT_TURN.set(1);
 }
 
 /// Runs one poll of user code; a panic becomes its message.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gristmill_cluster::Incarnation;
-use gristmill_cluster::transport::{Network, Options, Secret, TcpNet};
+use gristmill_cluster::transport::{Network, Options, Secret};
 use gristmill_grains::filter::CallFilter;
 use gristmill_grains::{GrainRef, InterfaceRef, RefKey};
 use tokio::runtime::Handle;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::core::ClientCore;
 use self::gateways::Gateways;
+use crate::clustering::machine::Machine;
 
 /// Why a client did not connect.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +125,8 @@ pub struct ClientBuilder {
     call_timeout: Duration,
     connect_timeout: Duration,
     outgoing: Vec<Arc<dyn CallFilter>>,
+    pub(crate) machine: Machine,
+    pub(crate) seed: Option<u64>,
 }
 
 impl Default for ClientBuilder {
@@ -135,6 +138,8 @@ impl Default for ClientBuilder {
             call_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             outgoing: Vec::new(),
+            machine: Machine::default(),
+            seed: None,
         }
     }
 }
@@ -183,15 +188,16 @@ impl ClientBuilder {
         if self.gateways.is_empty() {
             return Err(ConnectError::NoGateways);
         }
-        let incarnation = Incarnation::from_u128(fastrand::Rng::new().u128(1..));
-        let mut options = Options::client(self.cluster, incarnation);
+        let mut rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let incarnation = Incarnation::from_u128(rng.u128(1..));
+        let mut options = Options::client(self.cluster, incarnation).entropy(self.machine.entropy);
         if let Some(secret) = self.secret {
             options = options.secret(secret);
         }
         let gateways = Gateways::new(self.gateways);
         let core = ClientCore::new(incarnation, handle.clone(), self.call_timeout, self.outgoing, gateways);
         let client = Client(Arc::new(Running { core: core.clone() }));
-        let network = Network::start(options, Arc::new(TcpNet), handle, core.clone()).await;
+        let network = Network::start(options, self.machine.net, handle, core.clone()).await;
         let network = network.map_err(|error| ConnectError::Refused(error.to_string()))?;
         core.run(network);
         let deadline = Instant::now() + self.connect_timeout;

@@ -15,6 +15,7 @@ pub(crate) mod deadlock;
 mod gateway;
 pub(crate) mod hub;
 mod lane;
+pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod options;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_cluster::transport::{Network, Options, TcpNet};
+use gristmill_cluster::transport::{Network, Options};
 use gristmill_cluster::{Directory, Incarnation, MemberInfo, Membership};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::agent::{self, Agent};
+use super::machine::Machine;
 use super::network::NetWires;
 use super::node::Node;
 use super::options::ClusterOptions;
@@ -35,16 +36,17 @@ pub(crate) struct Taking {
 /// Joins; the silo hosts nothing yet.
 pub(crate) async fn join(
     setup: &Setup,
+    machine: &Machine,
     me: Incarnation,
     types: BTreeSet<String>,
     patience: Duration,
 ) -> Result<(Arc<Node>, Taking), String> {
     let Setup { rows, directory, options } = setup;
     options.validate()?;
-    let thread = ControlThread::start().map_err(|error| format!("its control thread did not start: {error}"))?;
+    let thread = ControlThread::start(machine).map_err(|error| format!("its control thread did not start: {error}"))?;
     let wires = NetWires::new(options.lease);
     let mut network = Options::silo(options.cluster.clone(), me, options.listen.clone());
-    network = network.allow_insecure(options.allow_insecure);
+    network = network.allow_insecure(options.allow_insecure).entropy(machine.entropy.clone());
     if let Some(address) = &options.advertise {
         network = network.advertise(address.clone());
     }
@@ -52,7 +54,7 @@ pub(crate) async fn join(
         network = network.secret(secret.clone());
     }
     let (handle, receiver) = (thread.handle.clone(), wires.clone());
-    let starting = thread.handle.spawn(Network::start(network, Arc::new(TcpNet), handle, receiver));
+    let starting = thread.handle.spawn(Network::start(network, machine.net.clone(), handle, receiver));
     let network = starting.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     wires.set_network(network.clone());
     let address = network.address();
@@ -105,12 +107,15 @@ impl Drop for Taking {
 /// A thread for the agent and the transport, so that grains that compute hold up neither beats nor frames.
 struct ControlThread {
     handle: Handle,
-    /// Dropped, it ends the thread.
-    _over: oneshot::Sender<()>,
+    /// Dropped, it ends the thread; in a simulation there is none.
+    _over: Option<oneshot::Sender<()>>,
 }
 
 impl ControlThread {
-    fn start() -> std::io::Result<Self> {
+    fn start(machine: &Machine) -> std::io::Result<Self> {
+        if !machine.control_thread {
+            return Ok(Self { handle: Handle::current(), _over: None });
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (sender, over) = oneshot::channel::<()>();
@@ -118,6 +123,6 @@ impl ControlThread {
             runtime.block_on(async move { drop(over.await) });
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle, _over: sender })
+        Ok(Self { handle, _over: Some(sender) })
     }
 }

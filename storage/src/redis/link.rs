@@ -61,8 +61,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn connect(url: &str, options: &RedisOptions) -> RedisResult<Self> {
-        let source = Source::parse(url)?.tcp_settings(tcp(options));
+    pub(super) async fn connect(source: RedisResult<Source>, options: &RedisOptions) -> RedisResult<Self> {
+        let source = source?.tcp_settings(tcp(options));
         // A server that restarts is met within half a second.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(options.response_timeout))

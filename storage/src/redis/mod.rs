@@ -56,6 +56,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gristmill_grains::GrainId;
 use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, Opened, StorageError};
+use gristmill_redis::Source;
 use redis::RedisResult;
 use tokio::sync::watch;
 use tokio::time;
@@ -138,9 +139,30 @@ impl RedisStorage {
     pub async fn connect_with(url: impl Into<String>, options: RedisOptions) -> Result<Self, StorageError> {
         let url = url.into();
         key::check_prefix(&options.prefix)?;
-        let address = Address::of_server(&url)?;
+        Self::connect_source(Address::of_server(&url)?, Source::parse(&url), options).await
+    }
+
+    /// As [`connect_with`](Self::connect_with), to a server that is no process: a simulation's.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    #[cfg(feature = "model")]
+    pub async fn connect_wired(
+        wire: Arc<dyn gristmill_redis::model::Wire>,
+        options: RedisOptions,
+    ) -> Result<Self, StorageError> {
+        key::check_prefix(&options.prefix)?;
+        Self::connect_source(Address::of_server("redis://simulated")?, Source::wired(wire), options).await
+    }
+
+    async fn connect_source(
+        address: Address,
+        source: RedisResult<Source>,
+        options: RedisOptions,
+    ) -> Result<Self, StorageError> {
         let link = async {
-            let link = connected(&options, Server::connect(&url, &options)).await?;
+            let link = connected(&options, Server::connect(source, &options)).await?;
             setup::check_standalone(&link).await?;
             Ok(link)
         };
