@@ -36,7 +36,7 @@ pub struct CallOptions {
     pub inline: bool,
     /// The turn that awaits it, when that is not the one now being polled.
     pub caller: Option<Arc<ChainNode>>,
-    /// Was it routed here, from another silo or by this one's router? It goes no further.
+    /// Did another silo route it here? It goes no further: whoever sent it hears that the grain has moved.
     pub routed: bool,
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::error::LinkError;
+use super::keepalive::KEEPALIVE;
 use super::link::Link;
 use super::net::Stream;
 use super::options::{Limits, Receiver};
@@ -117,6 +118,7 @@ impl Reading {
                 }
                 match message {
                     Message::Probe { number } => self.link.outbound.acknowledge(number),
+                    Message::ProbeAck { number: KEEPALIVE } => {}
                     Message::Goodbye => return Ok(()),
                     message => self.receiver.message(&self.link, message),
                 }

@@ -102,6 +102,9 @@ pub enum LinkError {
     /// The peer took no byte, or sent no more of a frame it had begun, for the stall timeout.
     #[error("the connection made no progress")]
     Stalled,
+    /// Nothing came from the peer, though it was asked.
+    #[error("the peer said nothing for too long")]
+    Silent,
     /// Bytes that are not the frame that was due.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -133,7 +136,7 @@ impl LinkError {
             // Only what this side saw for itself, after the proof: anybody can send a refusal.
             Self::Handshake(HandshakeError::Declined(Refusal::NotExpected { .. })) => Evidence::Refused,
             Self::Handshake(HandshakeError::Io { kind, .. }) if is_reset(*kind) => Evidence::Refused,
-            Self::Unreachable { .. } | Self::ConnectTimeout | Self::Stalled => Evidence::Silent,
+            Self::Unreachable { .. } | Self::ConnectTimeout | Self::Stalled | Self::Silent => Evidence::Silent,
             Self::Handshake(HandshakeError::Timeout) => Evidence::Silent,
             _ => Evidence::None,
         }

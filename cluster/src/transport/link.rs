@@ -37,6 +37,8 @@ pub struct Link {
     made: Instant,
     /// Microseconds from `made` to the last bytes, plus one; 0 before any.
     received: AtomicU64,
+    /// What it was when it was last looked at, and how often it was the same since.
+    silence: Mutex<(u64, u32)>,
 }
 
 impl Link {
@@ -51,6 +53,7 @@ impl Link {
             why: Mutex::new(None),
             made: Instant::now(),
             received: AtomicU64::new(0),
+            silence: Mutex::new((0, 0)),
         })
     }
 
@@ -118,6 +121,14 @@ impl Link {
     pub(crate) fn touch(&self) {
         let micros = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
         self.received.store(micros + 1, Ordering::Release);
+    }
+
+    /// How many looks in a row have found that nothing came. A look that is not allowed to ask counts from anew.
+    pub(crate) fn silent_rounds(&self, asks: bool) -> u32 {
+        let received = self.received.load(Ordering::Acquire);
+        let mut silence = self.silence.lock();
+        *silence = if silence.0 == received && asks { (received, silence.1 + 1) } else { (received, 0) };
+        silence.1
     }
 
     /// Ends the link; the first reason stays.

@@ -13,6 +13,7 @@ mod connection;
 mod dialing;
 mod error;
 mod handshake;
+mod keepalive;
 mod link;
 mod memory;
 mod memory_stream;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Context};
 use super::error::{LinkError, NetworkError, StartError};
 use super::handshake::Local;
+use super::keepalive;
 use super::link::Link;
 use super::net::{Net, Stream};
 use super::options::{Options, Receiver};
@@ -96,6 +97,7 @@ impl Network {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
+        shared.spawn(keepalive::watch(shared.clone()));
         if let Some(listener) = listener {
             shared.spawn(shared.clone().listen(listener));
         }

@@ -48,6 +48,9 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Without progress of a write, or of a frame that has begun. 30 s.
     pub stall_timeout: Duration,
+    /// Between two looks at each connection. One by which nothing comes is asked whether it is there, and ended after five
+    /// looks without a byte. 2 s.
+    pub keepalive: Duration,
     /// For the queues to empty when the network stops, or a link says goodbye. 2 s.
     pub goodbye_timeout: Duration,
     /// After the first failed attempt to connect; doubled by each further one. 50 ms.
@@ -66,6 +69,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(2),
             goodbye_timeout: Duration::from_secs(2),
             backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(2),

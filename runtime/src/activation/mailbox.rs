@@ -55,7 +55,7 @@ pub(crate) trait Job<G: Grain>: Send {
     fn is_refusable(&self) -> bool {
         true
     }
-    /// Was it routed here? Another call goes behind those that are still on their way.
+    /// Was it routed here by another silo, or by the lane? Another call goes behind those that are still on their way.
     fn is_routed(&self) -> bool {
         true
     }

@@ -72,6 +72,8 @@ pub(crate) struct Agent {
     core: std::sync::OnceLock<std::sync::Weak<Core>>,
     exit_when_dead: bool,
     pace: Pace,
+    /// The process that served the rows last.
+    store: Mutex<Option<String>>,
     /// Silos that are dead since the last look.
     buried: Mutex<Vec<Incarnation>>,
     ended: AtomicBool,
@@ -147,9 +149,9 @@ impl Agent {
         options: &ClusterOptions,
     ) -> Arc<Self> {
         let core = std::sync::OnceLock::new();
-        let (buried, ended) = (Mutex::default(), AtomicBool::new(false));
+        let (store, buried, ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let (pace, exit_when_dead) = (Pace::new(options.beat, options.silence), options.exit_when_dead);
-        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, buried, ended })
+        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, store, buried, ended })
     }
 
     pub(crate) fn attach(&self, core: &Arc<Core>) {
@@ -311,6 +313,12 @@ impl Agent {
             Ok(snapshot) => snapshot,
             Err(error) => return tracing::warn!(%error, "the rows cannot be read"),
         };
+        let run = Some(snapshot.run.clone()).filter(|run| !run.is_empty());
+        let before = std::mem::replace(&mut *self.store.lock(), run.clone());
+        if before.is_some() && run.is_some() && before != run {
+            tracing::warn!("another process serves the membership: rows may be gone");
+            self.node.store_changed.notify_one();
+        }
         // Rows only go forward, and only dead ones go: whatever else is seen, the store has lost something.
         let lost = known.members.values().any(|member| match snapshot.view.members.get(&member.incarnation) {
             Some(now) => now.status < member.status,

@@ -14,7 +14,7 @@ use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::{Mutex, RwLock};
 use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     asks: AtomicU64,
     pub(super) clients: Clients,
     pub(super) partings: Mutex<Partings>,
+    /// Another process serves the rows: the directory's may be gone.
+    pub(super) store_changed: Notify,
     /// Requests to be served, by the grain's hash: those of one grain stay in order.
     inbox: Box<[mpsc::Sender<Item>]>,
     unserved: RwLock<Vec<mpsc::Receiver<Item>>>,
@@ -100,6 +102,7 @@ impl Node {
             asks: AtomicU64::new(1),
             clients: Clients::default(),
             partings: Mutex::default(),
+            store_changed: Notify::new(),
             inbox: inbox.into(),
             unserved: RwLock::new(unserved),
             epoch: AtomicU64::new(0),

@@ -16,10 +16,12 @@ const BATCH: usize = 256;
 /// Between two batches: a round takes no more of the directory than some thousand rows a second.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Checks every activation's row once a minute.
+/// Checks every activation's row once a minute, and when the store of the membership is another process: the directory is
+/// there, too, mostly.
 pub(crate) async fn run(core: Arc<Core>) {
+    let Some(node) = core.node.clone() else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(ROUND).await;
+        drop(tokio::time::timeout(ROUND, node.store_changed.notified()).await);
         round(&core).await;
     }
 }

@@ -135,7 +135,9 @@ impl Node {
             from_turn: call.caller.is_some(),
             inline: false,
             caller: call.caller.clone(),
-            routed: true,
+            // If the activation ends first, it leaves the call to the lane, in order. One that came back from here by itself
+            // would be behind what the lane has got meanwhile.
+            routed: false,
         };
         let runtime: Arc<dyn Runtime> = core.clone();
         let wire = match core.wire_method(&call.interface, call.method) {

@@ -1,0 +1,129 @@
+//! What calls came to.
+
+use std::fmt::Debug;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill::grains::CallError;
+use parking_lot::Mutex;
+
+/// What a call came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome<R> {
+    /// It ran, and this is its answer.
+    Done(R),
+    /// It failed, and did not run.
+    Refused,
+    /// It failed, and may have run, or may still.
+    Unknown,
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub struct Record<C, R> {
+    /// Who made it. One calls one thing after the other, unless the workload says otherwise.
+    pub who: usize,
+    /// The grain.
+    pub key: usize,
+    /// What was asked.
+    pub call: C,
+    /// When it was made.
+    pub begin: Duration,
+    /// When it ended.
+    pub end: Duration,
+    /// What it came to.
+    pub outcome: Outcome<R>,
+}
+
+/// Tells the time of a run.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The calls of a workload, in the order in which they ended. Cheap to clone.
+#[derive(Debug)]
+pub struct History<C, R>(Arc<Mutex<Vec<Record<C, R>>>>);
+
+impl<C, R> Clone for History<C, R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C, R> Default for History<C, R> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<C: Clone, R: Clone> History<C, R> {
+    /// Waits for a call, and notes it.
+    pub async fn note<E>(
+        &self,
+        clock: &Clock,
+        (who, key, call): (usize, usize, C),
+        calling: impl IntoFuture<Output = Result<R, CallError<E>>>,
+    ) -> Outcome<R> {
+        let begin = clock();
+        let outcome = match calling.await {
+            Ok(answer) => Outcome::Done(answer),
+            Err(error) if error.maybe_executed() => Outcome::Unknown,
+            Err(_) => Outcome::Refused,
+        };
+        let record = Record { who, key, call, begin, end: clock(), outcome: outcome.clone() };
+        self.0.lock().push(record);
+        outcome
+    }
+
+    /// All calls so far.
+    pub fn all(&self) -> Vec<Record<C, R>> {
+        self.0.lock().clone()
+    }
+
+    /// The calls of a grain.
+    pub fn of(&self, key: usize) -> Vec<Record<C, R>> {
+        self.0.lock().iter().filter(|record| record.key == key).cloned().collect()
+    }
+
+    /// How many calls: in all, and those that are done.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for record in self.0.lock().iter() {
+            match record.outcome {
+                Outcome::Done(_) => counts.done += 1,
+                Outcome::Refused => counts.refused += 1,
+                Outcome::Unknown => counts.unknown += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// How many calls came to what.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Answered.
+    pub done: u64,
+    /// Failed without having run.
+    pub refused: u64,
+    /// Failed, and may have run.
+    pub unknown: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+    }
+}
+
+/// The calls as lines, in the order in which they began; for people.
+pub fn told<C: Debug, R: Debug>(records: &[Record<C, R>]) -> String {
+    let mut sorted: Vec<_> = records.iter().collect();
+    sorted.sort_by_key(|record| (record.begin, record.end));
+    let line = |record: &&Record<C, R>| {
+        let (begin, end) = (record.begin.as_secs_f64(), record.end.as_secs_f64());
+        format!("{begin:>9.3} - {end:>9.3} s  client {} {:?}: {:?}", record.who, record.call, record.outcome)
+    };
+    sorted.iter().map(line).collect::<Vec<_>>().join("\n")
+}

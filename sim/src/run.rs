@@ -1,0 +1,159 @@
+//! One run: a cluster, its callers, what goes wrong, and what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gristmill::sim::{Bug, Sim, Weather};
+
+use crate::history::Counts;
+use crate::plan::{self, FAULTS, Plan};
+use crate::workloads::{Caller, Workload};
+
+/// Hosts that call.
+pub const CLIENTS: usize = 2;
+
+/// Callers go on for so long after the last fault may have begun.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// How long the silos have to agree once all is well.
+const CONVERGES: Duration = Duration::from_secs(60);
+
+/// How long everything has to answer then.
+const ANSWERS: Duration = Duration::from_secs(120);
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it follows from.
+    pub seed: u64,
+    /// What goes wrong.
+    pub plan: Plan,
+    /// A bug that is planted in the code.
+    pub bug: Option<Bug>,
+    /// Only this workload.
+    pub only: Option<String>,
+    /// Keeps the whole trace.
+    pub trace: bool,
+}
+
+impl Settings {
+    /// The settings of a seed.
+    pub fn of(seed: u64) -> Self {
+        Self { seed, plan: Plan::of(seed, CLIENTS), bug: None, only: None, trace: false }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Ran {
+    /// What does not hold.
+    pub broken: Vec<String>,
+    /// What happened, told by the conductor.
+    pub story: String,
+    /// A digest of everything that happened, and how many events that were.
+    pub digest: (u64, u64),
+    /// Everything that happened, if it was kept.
+    pub trace: String,
+    /// The calls.
+    pub counts: Counts,
+    /// How often each fault was met, and each place reached.
+    pub coverage: BTreeMap<String, u64>,
+    /// How long it was, in virtual time.
+    pub lasted: Duration,
+}
+
+fn weather(seed: u64) -> Weather {
+    // Every third run has fine weather.
+    if seed.is_multiple_of(3) { Weather::default() } else { Weather::bad() }
+}
+
+/// Makes a run. A panic in it is what is broken.
+pub fn run(settings: &Settings) -> Ran {
+    // A thread of its own: nothing of another run is left in it.
+    let settings = settings.clone();
+    let seed = settings.seed;
+    let running = std::thread::Builder::new().name(format!("seed {seed}")).spawn(move || play(&settings));
+    match running.map(std::thread::JoinHandle::join) {
+        Ok(Ok(ran)) => ran,
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Ran { broken: vec![format!("it panicked: {}", text.unwrap_or_default())], ..Ran::default() }
+        }
+        Err(error) => Ran { broken: vec![format!("no thread: {error}")], ..Ran::default() },
+    }
+}
+
+fn play(settings: &Settings) -> Ran {
+    let workloads = crate::workloads::all();
+    let chosen = |workload: &Arc<dyn Workload>| settings.only.as_ref().is_none_or(|only| only == workload.name());
+    let workloads: Vec<_> = workloads.into_iter().filter(chosen).collect();
+    let hosted = workloads.clone();
+    let mut sim = Sim::with(settings.seed, weather(settings.seed), settings.bug, settings.trace)
+        .silos(settings.plan.silos, move |silo| hosted.iter().fold(silo, |silo, workload| workload.describe(silo)));
+    let clock: crate::history::Clock = Arc::new(sim.clock());
+    let until = FAULTS + AFTER;
+    let playing: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let (workloads, clock, seed) = (workloads.clone(), clock.clone(), settings.seed ^ (number as u64) << 56);
+            sim.client(move |client| async move {
+                let pause = Duration::from_millis(400);
+                let caller = Caller { client, number, seed, clock, until, pause };
+                join_all(workloads.iter().map(|workload| workload.play(caller.clone()))).await;
+            })
+        })
+        .collect();
+    for (at, number, begins) in settings.plan.moments() {
+        sim.run_for(at.saturating_sub(sim.now()));
+        let fault = settings.plan.faults[number].fault;
+        if begins { plan::begin(&mut sim, fault) } else { plan::end(&mut sim, fault) }
+    }
+    sim.run_for(until.saturating_sub(sim.now()));
+    let mut broken = Vec::new();
+    finish(&mut sim, &mut broken);
+    if !sim.run_until(ANSWERS, |_| playing.iter().all(gristmill::sim::Task::is_done)) {
+        broken.push(format!("I5: calls have not ended {ANSWERS:?} after all was well"));
+    }
+    let audited = workloads.clone();
+    let auditing = sim.client(move |client| async move {
+        join_all(audited.iter().map(|workload| workload.audit(client.clone()))).await;
+    });
+    if !sim.run_until(ANSWERS, |_| auditing.is_done()) {
+        broken.push(format!("I5: something does not answer {ANSWERS:?} after all was well"));
+    }
+    broken.extend(sim.broken());
+    broken.extend(workloads.iter().flat_map(|workload| workload.check()));
+    let mut counts = Counts::default();
+    workloads.iter().for_each(|workload| counts += workload.counts());
+    Ran {
+        broken,
+        story: sim.story(),
+        digest: sim.digest(),
+        trace: sim.trace(),
+        counts,
+        coverage: sim.coverage(),
+        lasted: sim.now(),
+    }
+}
+
+/// All is well from now on, and every silo runs.
+fn finish(sim: &mut Sim, broken: &mut Vec<String>) {
+    sim.set_weather(Weather::default());
+    sim.heal();
+    for silo in 0..sim.len() {
+        sim.resume(silo);
+    }
+    let whole = |sim: &mut Sim| {
+        for silo in 0..sim.len() {
+            if !sim.is_running(silo) {
+                sim.start(silo);
+            }
+        }
+        (0..sim.len()).all(|silo| sim.is_serving(silo)) && sim.agrees()
+    };
+    if !sim.run_until(CONVERGES, whole) {
+        broken.push(format!("I6: the silos do not agree {CONVERGES:?} after all was well"));
+    }
+}

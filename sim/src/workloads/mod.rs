@@ -1,0 +1,110 @@
+//! The workloads.
+//!
+//! | workload | what it shows |
+//! |---|---|
+//! | [`append`] | nothing lost, doubled, made up or out of order; reads never go back |
+//! | [`register`] | one register per grain is linearizable, compare-and-set included |
+//! | [`bank`] | money that goes from grain to grain is conserved |
+//! | [`lock`] | never two holders; and calls that go round in circles end |
+//! | [`ledger`] | timers fire once and never early; one-way calls run at most once |
+
+pub mod append;
+pub mod bank;
+pub mod ledger;
+pub mod lock;
+pub mod register;
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use gristmill::grains::CallError;
+use gristmill::{Client, SiloBuilder};
+use tokio::time::sleep;
+
+use crate::history::{Clock, Counts};
+
+/// A program with a checker.
+pub trait Workload: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// The silos that host its grains.
+    fn describe(&self, silo: SiloBuilder) -> SiloBuilder;
+
+    /// A caller's part, until its time is over. Ends soon after.
+    fn play(&self, caller: Caller) -> BoxFuture<'static, ()>;
+
+    /// Reads what there is in the end, when nothing goes wrong any more. Ends when everything has answered.
+    fn audit(&self, client: Client) -> BoxFuture<'static, ()>;
+
+    /// What cannot be, with the calls that show it.
+    fn check(&self) -> Vec<String>;
+
+    /// How many calls it made.
+    fn counts(&self) -> Counts;
+}
+
+/// All workloads, new.
+pub fn all() -> Vec<Arc<dyn Workload>> {
+    vec![
+        Arc::new(append::Append::default()),
+        Arc::new(register::Registers::default()),
+        Arc::new(bank::Bank::default()),
+        Arc::new(lock::Locks::default()),
+        Arc::new(ledger::Ledgers::default()),
+    ]
+}
+
+/// Somebody who makes calls.
+#[derive(Clone)]
+pub struct Caller {
+    /// By which it calls.
+    pub client: Client,
+    /// Its number.
+    pub number: usize,
+    /// What its choices follow from.
+    pub seed: u64,
+    /// What time it is.
+    pub clock: Clock,
+    /// When its time is over.
+    pub until: Duration,
+    /// The longest pause between two calls.
+    pub pause: Duration,
+}
+
+impl Caller {
+    /// Is its time over?
+    pub fn is_over(&self) -> bool {
+        (self.clock)() >= self.until
+    }
+
+    /// Its choices in a workload.
+    pub fn rng(&self, workload: u64) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed ^ workload.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Pauses for some time.
+    pub async fn rest(&self, rng: &mut fastrand::Rng) {
+        sleep(Duration::from_millis(rng.u64(0..=self.pause.as_millis() as u64))).await;
+    }
+}
+
+/// How long a call is given: short enough to be over sometimes.
+fn patience(rng: &mut fastrand::Rng) -> Duration {
+    if rng.u8(..10) == 0 { Duration::from_millis(rng.u64(20..1_000)) } else { Duration::from_secs(10) }
+}
+
+/// Calls until it answers.
+async fn surely<T, E, F>(mut call: impl FnMut() -> F) -> T
+where
+    F: IntoFuture<Output = Result<T, CallError<E>>>,
+{
+    loop {
+        if let Ok(answer) = call().await {
+            return answer;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

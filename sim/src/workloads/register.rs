@@ -1,0 +1,216 @@
+//! Registers with compare-and-set.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use gristmill::prelude::*;
+use gristmill::{Client, SiloBuilder};
+
+use super::{Caller, Workload, patience, surely};
+use crate::history::{Clock, Counts, History, Outcome, told};
+use crate::linear::{Event, Model, Verdict, check};
+
+/// Registers.
+const KEYS: usize = 3;
+
+/// Who reads in the end.
+const AUDITOR: usize = usize::MAX;
+
+/// A register.
+#[grain_interface]
+pub trait Register {
+    /// Its value.
+    async fn read(&self) -> u64;
+    /// Sets it.
+    async fn write(&mut self, value: u64);
+    /// Sets it if it is what is expected; says whether it was.
+    async fn swap(&mut self, expected: u64, value: u64) -> bool;
+}
+
+/// A durable register.
+#[derive(Grain)]
+#[grain(implements(Register))]
+struct RegisterGrain {
+    #[state]
+    value: Persistent<u64>,
+}
+
+impl Register for RegisterGrain {
+    async fn read(&self) -> u64 {
+        *self.value
+    }
+
+    async fn write(&mut self, value: u64) {
+        *self.value = value;
+    }
+
+    async fn swap(&mut self, expected: u64, value: u64) -> bool {
+        let is = *self.value == expected;
+        if is {
+            tokio::task::yield_now().await;
+            *self.value = value;
+        }
+        is
+    }
+}
+
+/// A call of a register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// Read.
+    Read,
+    /// Write.
+    Write(u64),
+    /// Compare, and set.
+    Swap(u64, u64),
+}
+
+/// Its answer: a value, or whether it was set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The value.
+    Value(u64),
+    /// Written.
+    Written,
+    /// Was it what was expected?
+    Swapped(bool),
+}
+
+/// Each register is linearizable.
+#[derive(Default)]
+pub struct Registers {
+    history: History<Ask, Answer>,
+}
+
+/// A register by itself.
+struct Sequential;
+
+impl Model for Sequential {
+    type State = u64;
+    type Call = (Ask, Option<Answer>);
+
+    fn initial(&self) -> u64 {
+        0
+    }
+
+    fn apply(&self, state: &u64, (ask, answer): &(Ask, Option<Answer>)) -> Option<u64> {
+        let (after, would) = match *ask {
+            Ask::Read => (*state, Answer::Value(*state)),
+            Ask::Write(value) => (value, Answer::Written),
+            Ask::Swap(expected, value) if expected == *state => (value, Answer::Swapped(true)),
+            Ask::Swap(..) => (*state, Answer::Swapped(false)),
+        };
+        answer.is_none_or(|answer| answer == would).then_some(after)
+    }
+}
+
+fn register(client: &Client, key: usize) -> RegisterRef {
+    client.grain(format!("register-{key}"))
+}
+
+impl Workload for Registers {
+    fn name(&self) -> &'static str {
+        "register"
+    }
+
+    fn describe(&self, silo: SiloBuilder) -> SiloBuilder {
+        silo.grain::<RegisterGrain>()
+    }
+
+    fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
+        let history = self.history.clone();
+        async move {
+            let (mut rng, clock, who) = (caller.rng(2), caller.clock.clone(), caller.number);
+            let mut known = [0; KEYS];
+            let mut next = 0;
+            while !caller.is_over() {
+                let key = rng.usize(..KEYS);
+                let (grain, time) = (register(&caller.client, key), patience(&mut rng));
+                next += 1;
+                let value = (who as u64 + 1) << 32 | next;
+                let outcome = match rng.u8(..10) {
+                    0..4 => {
+                        let call = async { grain.read().timeout(time).await.map(Answer::Value) };
+                        history.note(&clock, (who, key, Ask::Read), call).await
+                    }
+                    4..6 => {
+                        let call = async { grain.write(value).timeout(time).await.map(|()| Answer::Written) };
+                        history.note(&clock, (who, key, Ask::Write(value)), call).await
+                    }
+                    _ => {
+                        let swap = Ask::Swap(known[key], value);
+                        let call = async { grain.swap(known[key], value).timeout(time).await.map(Answer::Swapped) };
+                        history.note(&clock, (who, key, swap), call).await
+                    }
+                };
+                match outcome {
+                    Outcome::Done(Answer::Value(value)) => known[key] = value,
+                    Outcome::Done(Answer::Written | Answer::Swapped(true)) => known[key] = value,
+                    _ => {}
+                }
+                caller.rest(&mut rng).await;
+            }
+        }
+        .boxed()
+    }
+
+    fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
+        let history = self.history.clone();
+        // After everything else.
+        let last = history.all().iter().map(|record| record.end).max().unwrap_or_default();
+        let clock: Clock = std::sync::Arc::new(move || last + std::time::Duration::from_secs(1));
+        async move {
+            for key in 0..KEYS {
+                let value = surely(|| register(&client, key).read().into_owned()).await;
+                let read =
+                    async { Ok::<_, gristmill::grains::CallError<gristmill::grains::Never>>(Answer::Value(value)) };
+                history.note(&clock, (AUDITOR, key, Ask::Read), read).await;
+            }
+        }
+        .boxed()
+    }
+
+    fn check(&self) -> Vec<String> {
+        let wrong = |key: usize| {
+            let records = self.history.of(key);
+            let event = |record: &crate::history::Record<Ask, Answer>| match record.outcome {
+                Outcome::Done(answer) => {
+                    Some(Event { call: (record.call, Some(answer)), begin: record.begin, end: Some(record.end) })
+                }
+                // A read that nobody got says nothing.
+                Outcome::Unknown if record.call != Ask::Read => {
+                    Some(Event { call: (record.call, None), begin: record.begin, end: None })
+                }
+                _ => None,
+            };
+            let events: Vec<_> = records.iter().filter_map(event).collect();
+            if check(&Sequential, &events) != Verdict::Broken {
+                return None;
+            }
+            // The shortest beginning that is broken.
+            let mut ends: Vec<_> = events.iter().filter_map(|event| event.end).collect();
+            ends.sort_unstable();
+            let until = ends.into_iter().find(|until| {
+                let events: Vec<_> = events
+                    .iter()
+                    .filter(|event| event.begin <= *until)
+                    .map(|event| match event.end {
+                        Some(end) if end > *until => Event { call: (event.call.0, None), end: None, ..event.clone() },
+                        _ => event.clone(),
+                    })
+                    .filter(|event| event.end.is_some() || event.call.0 != Ask::Read)
+                    .collect();
+                check(&Sequential, &events) == Verdict::Broken
+            });
+            let shown: Vec<_> =
+                records.into_iter().filter(|record| until.is_none_or(|until| record.begin <= until)).collect();
+            // Of a long history the end is what breaks it.
+            let shown = &shown[shown.len().saturating_sub(30)..];
+            Some(format!("register-{key} is not linearizable:\n{}", told(shown)))
+        };
+        (0..KEYS).filter_map(wrong).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        self.history.counts()
+    }
+}
