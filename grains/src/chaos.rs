@@ -6,28 +6,30 @@
 pub enum Bug {
     /// A commit is taken whoever has the fence.
     FenceNotChecked,
-    /// A commit is taken whatever version it expects, of whomever.
+    /// A commit is taken whatever version it expects.
     VersionNotChecked,
-    /// A commit that is sent again is applied again.
+    /// A storage is opened whatever fence it has.
+    OpenNotChecked,
+    /// A commit that is sent again is not known to be the same.
     WriteIdForgotten,
     /// Replies leave before the state behind them is durable.
     GateOpen,
     /// A turn's changes are not committed when the turn is over.
     DirtyForgotten,
+    /// A snapshot that waits is kept though there is a newer one.
+    SnapshotNotReplaced,
+    /// An activation goes on though its commit was refused.
+    FencedServes,
     /// A caller that gives up cuts the turn.
     TurnCutOnCancel,
     /// A call that a lost connection may have delivered is sent again.
     SentTwice,
-    /// Calls that had not left when a connection ended are not sent elsewhere.
-    UnsentForgotten,
+    /// A call that a lost connection may have delivered is said not to have run.
+    LeftCalledUnsent,
     /// Calls overtake earlier ones that came back from a grain's former silo.
     LaneOvertaken,
-    /// An activation serves though another one has the grain.
-    ClaimIgnored,
-    /// A claim takes a grain from a living owner.
-    ClaimSteals,
-    /// A silo speaks though its lease is over.
-    LeaseIgnored,
+    /// A call that its silo's activation leaves goes behind later ones.
+    MovedBehind,
     /// A silo goes on though the others have declared it dead.
     DeathIgnored,
     /// A dead silo's row comes alive again.
@@ -36,14 +38,12 @@ pub enum Bug {
     RowsGoBack,
     /// A store that lost writes is not noticed.
     RestartMissed,
-    /// A `&mut` turn begins while another one waits.
-    TurnsOverlap,
-    /// The deadline of a call that waits is not kept.
+    /// Deadlines are not kept.
     DeadlineForgotten,
-    /// The calls under way to a dead silo are not ended.
-    DeathNotTold,
     /// A silo that leaves does not wait until it has answered everything.
     FarewellTooEarly,
+    /// Connections that look open and are not stay.
+    KeepaliveOff,
 }
 
 impl Bug {
@@ -51,24 +51,24 @@ impl Bug {
     pub const ALL: [Self; 20] = [
         Self::FenceNotChecked,
         Self::VersionNotChecked,
+        Self::OpenNotChecked,
         Self::WriteIdForgotten,
         Self::GateOpen,
         Self::DirtyForgotten,
+        Self::SnapshotNotReplaced,
+        Self::FencedServes,
         Self::TurnCutOnCancel,
         Self::SentTwice,
-        Self::UnsentForgotten,
+        Self::LeftCalledUnsent,
         Self::LaneOvertaken,
-        Self::ClaimIgnored,
-        Self::ClaimSteals,
-        Self::LeaseIgnored,
+        Self::MovedBehind,
         Self::DeathIgnored,
         Self::DeadRejoins,
         Self::RowsGoBack,
         Self::RestartMissed,
-        Self::TurnsOverlap,
         Self::DeadlineForgotten,
-        Self::DeathNotTold,
         Self::FarewellTooEarly,
+        Self::KeepaliveOff,
     ];
 }
 

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -48,6 +49,10 @@ impl Sweeper {
             let mut again: Vec<Weak<dyn Swept>> = Vec::new();
             for swept in listed {
                 let Some(activation) = swept.upgrade() else { continue };
+                if chaos::planted(Bug::DeadlineForgotten) {
+                    again.push(swept);
+                    continue;
+                }
                 // Wakers and user values may panic in there; the others' deadlines must not suffer.
                 match guarded(|| activation.sweep(now)) {
                     Ok(false) => {}

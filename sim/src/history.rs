@@ -84,6 +84,27 @@ impl<C: Clone, R: Clone> History<C, R> {
         self.0.lock().iter().filter(|record| record.key == key).cloned().collect()
     }
 
+    /// The calls that failed, as lines.
+    pub fn failed(&self) -> String
+    where
+        C: Debug,
+        R: Debug,
+    {
+        let records = self.0.lock();
+        let failed = records.iter().filter(|record| !matches!(record.outcome, Outcome::Done(_)));
+        told(&failed.cloned().collect::<Vec<_>>())
+    }
+
+    /// A call that took longer than this.
+    pub fn slow(&self, limit: Duration) -> Option<String>
+    where
+        C: Debug,
+        R: Debug,
+    {
+        let slow = self.0.lock().iter().find(|record| record.end - record.begin > limit).cloned()?;
+        Some(format!("I5: a call ended too late:\n{}", told(&[slow])))
+    }
+
     /// How many calls: in all, and those that are done.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();

@@ -68,6 +68,8 @@ pub struct Plan {
     pub faults: Vec<Planned>,
     /// Does Redis lose writes in it? Then no silo dies.
     pub loses: bool,
+    /// Is it a rolling restart in fine weather? Then no call fails.
+    pub rolling: bool,
 }
 
 fn blocked() -> Path {
@@ -83,6 +85,9 @@ impl Plan {
     pub fn of(seed: u64, clients: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x706c_616e);
         let silos = rng.usize(2..=4);
+        if rng.u8(..12) == 0 {
+            return Self::rolling(silos);
+        }
         // In one run of eight Redis loses writes: only what lives on in a silo can be written again.
         let loses = rng.u8(..8) == 0;
         let count = rng.usize(1..=7);
@@ -100,7 +105,17 @@ impl Plan {
         };
         let mut faults: Vec<_> = (0..count).map(|_| fault(&mut rng)).collect();
         faults.sort_by_key(|planned| planned.at);
-        Self { silos, faults, loses }
+        Self { silos, faults, loses, rolling: false }
+    }
+
+    /// Each silo is restarted in turn.
+    fn rolling(silos: usize) -> Self {
+        let fault = |silo: usize| Planned {
+            at: Duration::from_millis(2_000 + 4_500 * silo as u64),
+            lasts: Duration::from_millis(1_500),
+            fault: Fault::Stop(silo),
+        };
+        Self { silos, faults: (0..silos).map(fault).collect(), loses: false, rolling: true }
     }
 
     /// What is begun and ended, by time: the number of the fault, and whether it begins.

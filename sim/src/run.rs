@@ -64,9 +64,13 @@ pub struct Ran {
     pub lasted: Duration,
 }
 
-fn weather(seed: u64) -> Weather {
+/// Counted by the runtime where it cannot be, unless the store has lost writes.
+const CONFLICT: &str = "a commit met a version that nobody else can have written";
+
+fn weather(settings: &Settings) -> Weather {
     // Every third run has fine weather.
-    if seed.is_multiple_of(3) { Weather::default() } else { Weather::bad() }
+    let fine = settings.plan.rolling || settings.seed.is_multiple_of(3);
+    if fine { Weather::default() } else { Weather::bad() }
 }
 
 /// Makes a run. A panic in it is what is broken.
@@ -91,16 +95,17 @@ fn play(settings: &Settings) -> Ran {
     let chosen = |workload: &Arc<dyn Workload>| settings.only.as_ref().is_none_or(|only| only == workload.name());
     let workloads: Vec<_> = workloads.into_iter().filter(chosen).collect();
     let hosted = workloads.clone();
-    let mut sim = Sim::with(settings.seed, weather(settings.seed), settings.bug, settings.trace)
+    let mut sim = Sim::with(settings.seed, weather(settings), settings.bug, settings.trace)
         .silos(settings.plan.silos, move |silo| hosted.iter().fold(silo, |silo, workload| workload.describe(silo)));
     let clock: crate::history::Clock = Arc::new(sim.clock());
     let until = FAULTS + AFTER;
     let playing: Vec<_> = (0..CLIENTS)
         .map(|number| {
+            let patient = settings.plan.rolling;
             let (workloads, clock, seed) = (workloads.clone(), clock.clone(), settings.seed ^ (number as u64) << 56);
             sim.client(move |client| async move {
                 let pause = Duration::from_millis(400);
-                let caller = Caller { client, number, seed, clock, until, pause };
+                let caller = Caller { client, number, seed, clock, until, pause, patient };
                 join_all(workloads.iter().map(|workload| workload.play(caller.clone()))).await;
             })
         })
@@ -116,6 +121,12 @@ fn play(settings: &Settings) -> Ran {
     if !sim.run_until(ANSWERS, |_| playing.iter().all(gristmill::sim::Task::is_done)) {
         broken.push(format!("I5: calls have not ended {ANSWERS:?} after all was well"));
     }
+    if settings.seed % 2 == 1 {
+        // What is read in the end is what the store has.
+        sim.run_for(AFTER);
+        (0..sim.len()).for_each(|silo| sim.crash(silo));
+        settle(&mut sim, &mut broken);
+    }
     let audited = workloads.clone();
     let auditing = sim.client(move |client| async move {
         join_all(audited.iter().map(|workload| workload.audit(client.clone()))).await;
@@ -127,15 +138,15 @@ fn play(settings: &Settings) -> Ran {
     broken.extend(workloads.iter().flat_map(|workload| workload.check()));
     let mut counts = Counts::default();
     workloads.iter().for_each(|workload| counts += workload.counts());
-    Ran {
-        broken,
-        story: sim.story(),
-        digest: sim.digest(),
-        trace: sim.trace(),
-        counts,
-        coverage: sim.coverage(),
-        lasted: sim.now(),
+    if settings.plan.rolling && counts.refused + counts.unknown > 0 {
+        let failed: Vec<_> = workloads.iter().map(|workload| workload.failed()).collect();
+        broken.push(format!("I9: calls failed in a rolling restart:\n{}", failed.join("\n")));
     }
+    let coverage = sim.coverage();
+    if !settings.plan.loses && coverage.contains_key(CONFLICT) {
+        broken.push(format!("I3: {CONFLICT}"));
+    }
+    Ran { broken, story: sim.story(), digest: sim.digest(), trace: sim.trace(), counts, coverage, lasted: sim.now() }
 }
 
 /// All is well from now on, and every silo runs.
@@ -145,6 +156,11 @@ fn finish(sim: &mut Sim, broken: &mut Vec<String>) {
     for silo in 0..sim.len() {
         sim.resume(silo);
     }
+    settle(sim, broken);
+}
+
+/// Starts every silo, and waits until they agree.
+fn settle(sim: &mut Sim, broken: &mut Vec<String>) {
     let whole = |sim: &mut Sim| {
         for silo in 0..sim.len() {
             if !sim.is_running(silo) {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redis::{Script, ScriptInvocation, Value};
 
-use super::{ADVANCE, BEAT, JOIN, PRUNE, READ, RESTORE, RedisCluster, SUSPECT, Urls, text, texts};
+use gristmill_grains::chaos::{self, Bug};
+
+use super::{ADVANCE, ADVANCE_ANY, BEAT, JOIN, PRUNE, READ, RESTORE, RedisCluster, SUSPECT, Urls, text, texts};
 use crate::membership::{Beat, Evidence, Membership, MembershipError, SILENT_BEATS, Snapshot, VOTE_BEATS, Vote, Voted};
 use crate::{Incarnation, Member, MemberInfo, Status, View};
 
@@ -129,7 +131,7 @@ impl Membership for RedisCluster {
     }
 
     async fn advance(&self, silo: Incarnation, to: Status, floor: u64) -> Result<(), MembershipError> {
-        let mut call = self.membership_call(&ADVANCE);
+        let mut call = self.membership_call(if chaos::planted(Bug::DeadRejoins) { &ADVANCE_ANY } else { &ADVANCE });
         call.arg(silo.to_string()).arg(digit(to)).arg(floor);
         self.membership_answer(&call).await.map(drop)
     }

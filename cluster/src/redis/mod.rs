@@ -198,6 +198,11 @@ static READ: LazyLock<Script> = script!("read.lua");
 static JOIN: LazyLock<Script> = script!("join.lua");
 static BEAT: LazyLock<Script> = script!("beat.lua");
 static ADVANCE: LazyLock<Script> = script!("advance.lua");
+/// With a planted bug: backwards, too.
+static ADVANCE_ANY: LazyLock<Script> = LazyLock::new(|| {
+    let text = concat!(include_str!("scripts/head.lua"), include_str!("scripts/advance.lua"));
+    Script::new(&text.replace("known.status < status", "known.status ~= status"))
+});
 static SUSPECT: LazyLock<Script> = script!("suspect.lua");
 static RESTORE: LazyLock<Script> = script!("restore.lua");
 static PRUNE: LazyLock<Script> = script!("prune.lua");

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use gristmill_grains::chaos::{self, Bug};
 use tokio::time::sleep;
 
 use super::error::LinkError;
@@ -23,6 +24,9 @@ pub(crate) async fn watch(network: Arc<Shared>) {
             biased;
             () = network.stop.cancelled() => return,
             () = sleep(period) => {}
+        }
+        if chaos::planted(Bug::KeepaliveOff) {
+            continue;
         }
         // Rounds are counted, not time: if this process stood still, what the peer has sent meanwhile is read first.
         let asks = network.context.receiver.may_flush();

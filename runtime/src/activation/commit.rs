@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gristmill_grains::call::deadline_after;
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::state::{Policy, StateField, StateSpec, StateVisitor};
 use gristmill_grains::storage::{Commit, Opened};
 use gristmill_grains::{Access, Cause, Fault, Grain, StorageError};
@@ -81,7 +82,7 @@ impl<G: Grain> StateVisitor for Encoder<'_, G> {
 impl<G: Grain> Activation<G> {
     /// Encodes what a turn changed under the `turn` policy.
     pub(super) fn snapshot(&self, grain: &G) -> Result<Snapshots, Fault> {
-        if !grain.is_dirty() {
+        if !grain.is_dirty() || chaos::planted(Bug::DirtyForgotten) {
             return Ok(Snapshots::default());
         }
         self.encode(grain, Which::Turn)
@@ -254,6 +255,10 @@ impl<G: Grain> Stored for Activation<G> {
 
 impl<G: Grain> CommitOwner for Activation<G> {
     fn committed(self: Arc<Self>, slot: usize, commit: Commit, answer: Result<(), StorageError>) {
+        let answer = match answer {
+            Err(StorageError::Fenced { .. }) if chaos::planted(Bug::FencedServes) => Ok(()),
+            answer => answer,
+        };
         match answer {
             Ok(()) => {
                 let mut inner = self.inner.lock();
@@ -274,6 +279,9 @@ impl<G: Grain> CommitOwner for Activation<G> {
                 if matches!(error, StorageError::Fenced { .. }) {
                     self.host.metrics.fenced.fetch_add(1, Ordering::Relaxed);
                     self.host.core.check_superseded(self.host.slots[slot]);
+                }
+                if matches!(error, StorageError::Conflict { .. }) {
+                    chaos::reach("a commit met a version that nobody else can have written");
                 }
                 tracing::error!(%fault, "a commit was refused; the activation is lost");
                 self.lose(fault, Loss::Now);

@@ -9,6 +9,7 @@ use std::sync::Weak;
 
 use bytes::Bytes;
 use gristmill_grains::Fault;
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::port::Outgoing;
 use gristmill_grains::storage::{Commit, Fence, Opened, RecordWrite, StoredRecord, WriteId};
 use gristmill_grains::{GrainId, StorageError};
@@ -248,6 +249,9 @@ impl Gate {
             self.bytes += size;
             self.state_bytes = self.state_bytes.max(size);
             let slot = &mut self.slots[snapshot.slot];
+            if chaos::planted(Bug::SnapshotNotReplaced) && slot.pending.contains_key(snapshot.record) {
+                continue;
+            }
             if let Some(Some(replaced)) = slot.pending.insert(snapshot.record, snapshot.body) {
                 self.bytes = self.bytes.saturating_sub(replaced.len());
             }
@@ -299,7 +303,10 @@ impl Gate {
         if first && self.releasing {
             return None; // the thread that is at it will see what we made leavable
         }
-        let unsettled = self.unsettled().unwrap_or(u64::MAX);
+        let mut unsettled = self.unsettled().unwrap_or(u64::MAX);
+        if chaos::planted(Bug::GateOpen) {
+            unsettled = u64::MAX;
+        }
         self.releasing = self.held.front().is_some_and(|(generation, _)| *generation < unsettled);
         if self.releasing {
             return self.held.pop_front().map(|(_, item)| item);

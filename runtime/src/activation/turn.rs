@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
+#[cfg(feature = "sim")]
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::port::AnyActivation;
 use gristmill_grains::turn::{self, ChainNode, Extra, Frame, Left, TurnId};
 use gristmill_grains::{Access, Cause, Fault, Grain, RequestContext, TRACEPARENT};
@@ -245,6 +247,25 @@ pub(crate) fn held<Out: Send + 'static>(sink: impl Sink<Out>, out: Out) -> Box<d
     Box::new(HeldResult { sink, out })
 }
 
+/// A planted bug: a turn whose caller has given up goes no further. Polls the turn as long as it is wanted.
+#[cfg(feature = "sim")]
+async fn cut_on_cancel<F: Future, Out, S: Sink<Out>>(
+    run: F,
+    mut sink: S,
+) -> Option<(impl Future<Output = F::Output>, S)> {
+    if !chaos::planted(Bug::TurnCutOnCancel) {
+        return Some((futures_util::future::Either::Left(run), sink));
+    }
+    let wanting = &mut sink;
+    let mut run = Box::pin(run);
+    let ended = std::future::poll_fn(move |cx| match wanting.is_wanted() {
+        true => run.as_mut().poll(cx).map(Some),
+        false => Poll::Ready(None),
+    });
+    let ended = ended.await?;
+    Some((futures_util::future::Either::Right(std::future::ready(ended)), sink))
+}
+
 /// What is left of a turn's frame at its end.
 struct Ending {
     turn: TurnId,
@@ -333,6 +354,11 @@ impl<G: Grain> Activation<G> {
             activation.watch();
         }
         let rest = Box::pin(async move {
+            #[cfg(feature = "sim")]
+            let (run, sink) = match cut_on_cancel::<_, B::Out, S>(run, sink).await {
+                Some(over) => over,
+                None => return,
+            };
             let (activation, work) = Self::end_turn::<B, S>(run.await, sink);
             if work {
                 activation.pump();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gristmill_cluster::membership::{Beat, Evidence, Membership, MembershipError, Vote, Voted};
 use gristmill_cluster::{Incarnation, Member, MemberInfo, Status, View, hash};
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::sync::Mutex;
 use tokio::time::Instant;
 
@@ -277,6 +278,9 @@ impl Agent {
                 true
             }
             Ok(Beat::Dead) => {
+                if chaos::planted(Bug::DeadRejoins) {
+                    drop(self.rows.advance(self.me, Status::Active, 0).await);
+                }
                 self.die();
                 false
             }
@@ -289,6 +293,9 @@ impl Agent {
 
     /// The others have this silo's grains: it must do no more.
     fn die(&self) {
+        if chaos::planted(Bug::DeathIgnored) || chaos::planted(Bug::DeadRejoins) {
+            return;
+        }
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -324,7 +331,7 @@ impl Agent {
             Some(now) => now.status < member.status,
             None => member.status != Status::Dead,
         });
-        if snapshot.view.version < known.version || lost {
+        if (snapshot.view.version < known.version || lost) && !chaos::planted(Bug::RowsGoBack) {
             tracing::error!("the store of the membership went back; writing back what it lost");
             self.restore(&known).await; // or with the next look
             return;

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gristmill_cluster::Incarnation;
+use gristmill_grains::chaos::{self, Bug};
 
 /// Where the grain is, as far as this silo knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,6 +187,8 @@ impl<C> Lane<C> {
                 let left = std::mem::take(&mut self.left);
                 let back: Vec<_> = std::mem::take(&mut self.back).into_values().chain(left).collect();
                 let waiting: Vec<_> = self.queue.drain(..).map(|(_, call)| call).collect();
+                let (back, waiting) =
+                    if chaos::planted(Bug::LaneOvertaken) { (waiting, back) } else { (back, waiting) };
                 for call in back.into_iter().chain(waiting) {
                     self.queue.push_back((self.next, call));
                     self.next += 1;

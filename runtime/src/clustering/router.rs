@@ -8,6 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use gristmill_cluster::transport::wire::{Message, Request};
 use gristmill_cluster::{Incarnation, Location, hash};
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::port::RemoteCall;
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::turn::TurnId;
@@ -379,11 +380,15 @@ impl Router {
                 shard.out.iter().filter(|(_, out)| out.to == silo).map(|(correlation, _)| *correlation).collect()
             };
             for correlation in out {
-                if unsent.contains(&correlation) {
+                if unsent.contains(&correlation) || chaos::planted(Bug::SentTwice) {
                     self.not_here(silo, correlation);
                 } else {
                     let reason = format!("silo {silo}: {why}");
-                    let fault = Fault::maybe_executed_with(Cause::SiloUnavailable { reason });
+                    let cause = Cause::SiloUnavailable { reason };
+                    let fault = match chaos::planted(Bug::LeftCalledUnsent) {
+                        true => Fault::not_executed(cause),
+                        false => Fault::maybe_executed_with(cause),
+                    };
                     self.ended(silo, correlation, |shard, out, effects| {
                         self.locations.invalidate(&out.grain);
                         let Some(lane) = shard.lanes.get_mut(&out.grain) else { return Step::Wait };
@@ -401,6 +406,9 @@ impl Router {
 
     /// Ends what is overdue, and forgets what nobody waits for.
     pub(crate) fn sweep(&self, now: Instant) {
+        if chaos::planted(Bug::DeadlineForgotten) {
+            return;
+        }
         let ended =
             |call: &RemoteCall| call.deadline <= now || call.reply.as_ref().is_some_and(|reply| !reply.is_wanted());
         for number in 0..SHARDS {

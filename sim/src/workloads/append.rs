@@ -9,7 +9,7 @@ use gristmill::{Client, SiloBuilder};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use super::{Caller, Workload, patience, surely};
+use super::{Caller, PATIENCE, SLACK, Workload, surely};
 use crate::history::{Counts, History, Outcome, Record, told};
 
 /// Lists.
@@ -96,7 +96,7 @@ impl Workload for Append {
                 let mut append = || {
                     next += 1;
                     let item = (who as u64) << 32 | next;
-                    let call = grain.append(item).timeout(patience(&mut rng)).into_owned();
+                    let call = grain.append(item).timeout(caller.patience(&mut rng)).into_owned();
                     let call = async move { call.await.map(Answer::Length) };
                     (item, call)
                 };
@@ -108,7 +108,8 @@ impl Workload for Append {
                     let other = history.note(&clock, (who, key, Ask::Append(later)), other);
                     join(one, other).await;
                 } else if item.is_multiple_of(5) {
-                    let read = async { grain.read().await.map(Answer::Items) };
+                    let time = caller.patience(&mut rng);
+                    let read = async { grain.read().timeout(time).await.map(Answer::Items) };
                     history.note(&clock, (who, key, Ask::Read), read).await;
                 } else {
                     history.note(&clock, (who, key, Ask::Append(item)), one).await;
@@ -143,11 +144,15 @@ impl Workload for Append {
                 format!("list-{key}: {what}\n{}", told(&shown))
             })
         };
-        finally.iter().filter_map(wrong).collect()
+        finally.iter().filter_map(wrong).chain(self.history.slow(PATIENCE + SLACK)).collect()
     }
 
     fn counts(&self) -> Counts {
         self.history.counts()
+    }
+
+    fn failed(&self) -> String {
+        self.history.failed()
     }
 }
 
@@ -258,7 +263,8 @@ mod tests {
     #[test]
     fn each_kind_of_wrong_is_found() {
         let (one, two) = (appended(1, 0, 1, done(1)), appended(2, 2, 3, done(2)));
-        let cases: [(&[u64], &[Record<Ask, Answer>], &str); 6] = [
+        type Case<'a> = (&'a [u64], &'a [Record<Ask, Answer>], &'a str);
+        let cases: [Case<'_>; 6] = [
             (&[1], &[one.clone(), two.clone()], "is not there"),
             (&[1, 2, 1], &[one.clone(), two.clone()], "twice"),
             (&[2, 1], &[one.clone(), two.clone()], "is number"),

@@ -10,7 +10,7 @@ use gristmill::{Client, SiloBuilder};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, Workload, patience, surely};
+use super::{Caller, PATIENCE, SLACK, Workload, surely};
 use crate::history::{Counts, History, told};
 
 /// Accounts.
@@ -139,7 +139,7 @@ impl Workload for Bank {
                 next += 1;
                 let id = (who as u64) << 32 | next;
                 let grain = account(&caller.client, from);
-                let call = grain.transfer(to, amount, id).timeout(patience(&mut rng));
+                let call = grain.transfer(to, amount, id).timeout(caller.patience(&mut rng));
                 history.note(&clock, (who, from, (to, amount, id)), call).await;
                 caller.rest(&mut rng).await;
             }
@@ -168,10 +168,14 @@ impl Workload for Bank {
         let sum: i64 = finally.values().sum();
         let wrong = (sum != BEGIN * finally.len() as i64)
             .then(|| format!("there is {sum} in all accounts: {finally:?}\n{}", told(&self.history.all())));
-        wrong.into_iter().collect()
+        wrong.into_iter().chain(self.history.slow(PATIENCE + SLACK)).collect()
     }
 
     fn counts(&self) -> Counts {
         self.history.counts()
+    }
+
+    fn failed(&self) -> String {
+        self.history.failed()
     }
 }

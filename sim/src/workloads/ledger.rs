@@ -172,4 +172,8 @@ impl Workload for Ledgers {
     fn counts(&self) -> Counts {
         self.history.counts()
     }
+
+    fn failed(&self) -> String {
+        self.history.failed()
+    }
 }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use gristmill::prelude::*;
 use gristmill::{Client, SiloBuilder};
 
-use super::{Caller, Workload, patience, surely};
+use super::{Caller, Workload, surely};
 use crate::history::{Counts, History, Outcome, told};
 
 /// Locks.
@@ -122,7 +122,7 @@ impl Workload for Locks {
                 next += 1;
                 // Each time another holder: one that may have taken it must not be taken for a later one.
                 let holder = (who as u64 + 1) << 32 | next;
-                let take = grain.take(holder).timeout(patience(&mut rng)).into_owned();
+                let take = grain.take(holder).timeout(caller.patience(&mut rng)).into_owned();
                 let taken = history.note(&clock, (who, key, Ask::Take(holder)), take).await;
                 caller.rest(&mut rng).await;
                 if taken != Outcome::Refused && taken != Outcome::Done(false) {
@@ -170,6 +170,10 @@ impl Workload for Locks {
         let mut counts = self.history.counts();
         counts += self.rounds.counts();
         counts
+    }
+
+    fn failed(&self) -> String {
+        self.history.failed() + &self.rounds.failed()
     }
 }
 

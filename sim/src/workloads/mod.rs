@@ -44,6 +44,9 @@ pub trait Workload: Send + Sync {
 
     /// How many calls it made.
     fn counts(&self) -> Counts;
+
+    /// The calls that failed, for people.
+    fn failed(&self) -> String;
 }
 
 /// All workloads, new.
@@ -72,6 +75,8 @@ pub struct Caller {
     pub until: Duration,
     /// The longest pause between two calls.
     pub pause: Duration,
+    /// Does it give every call time enough?
+    pub patient: bool,
 }
 
 impl Caller {
@@ -85,16 +90,22 @@ impl Caller {
         fastrand::Rng::with_seed(self.seed ^ workload.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
+    /// How long a call is given: short enough to be over sometimes.
+    fn patience(&self, rng: &mut fastrand::Rng) -> Duration {
+        if rng.u8(..10) == 0 && !self.patient { Duration::from_millis(rng.u64(20..1_000)) } else { PATIENCE }
+    }
+
     /// Pauses for some time.
     pub async fn rest(&self, rng: &mut fastrand::Rng) {
         sleep(Duration::from_millis(rng.u64(0..=self.pause.as_millis() as u64))).await;
     }
 }
 
-/// How long a call is given: short enough to be over sometimes.
-fn patience(rng: &mut fastrand::Rng) -> Duration {
-    if rng.u8(..10) == 0 { Duration::from_millis(rng.u64(20..1_000)) } else { Duration::from_secs(10) }
-}
+/// How long a call is given at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much later than that it may end.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// Calls until it answers.
 async fn surely<T, E, F>(mut call: impl FnMut() -> F) -> T

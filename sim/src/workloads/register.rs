@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use gristmill::prelude::*;
 use gristmill::{Client, SiloBuilder};
 
-use super::{Caller, Workload, patience, surely};
+use super::{Caller, Workload, surely};
 use crate::history::{Clock, Counts, History, Outcome, told};
 use crate::linear::{Event, Model, Verdict, check};
 
@@ -124,7 +124,7 @@ impl Workload for Registers {
             let mut next = 0;
             while !caller.is_over() {
                 let key = rng.usize(..KEYS);
-                let (grain, time) = (register(&caller.client, key), patience(&mut rng));
+                let (grain, time) = (register(&caller.client, key), caller.patience(&mut rng));
                 next += 1;
                 let value = (who as u64 + 1) << 32 | next;
                 let outcome = match rng.u8(..10) {
@@ -212,5 +212,9 @@ impl Workload for Registers {
 
     fn counts(&self) -> Counts {
         self.history.counts()
+    }
+
+    fn failed(&self) -> String {
+        self.history.failed()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use gristmill_grains::GrainId;
+use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::storage::{Commit, FENCE_RETENTION, Fence};
 use redis::Cmd;
 
@@ -78,9 +79,22 @@ impl<'a> Call<'a> {
         matches!(self.args, Args::Commit(_) | Args::BeginRun(_))
     }
 
+    /// The script with the bug that is planted in it, if one is.
+    fn planted(&self) -> Option<String> {
+        let plants = [
+            (Bug::FenceNotChecked, "if stored ~= ARGV[2] then"),
+            (Bug::VersionNotChecked, "if found ~= ARGV[i + 1] then"),
+            (Bug::OpenNotChecked, "if tonumber(ARGV[2]) <= epoch then"),
+            (Bug::WriteIdForgotten, "if redis.call('HGET', KEYS[1], 'w') == ARGV[3] then"),
+        ];
+        let planted = plants.into_iter().find(|(bug, check)| chaos::planted(*bug) && self.script.text.contains(check));
+        planted.map(|(_, check)| self.script.text.replace(check, "if false then"))
+    }
+
     /// The command; with `probe`, its answer names the process that gave it.
     pub(super) fn command(&self, by: By, probe: bool) -> Cmd {
         let mut command = match by {
+            _ if self.planted().is_some() => redis::cmd("EVAL").arg(self.planted().unwrap_or_default()).to_owned(),
             By::Hash => redis::cmd("EVALSHA").arg(&self.script.hash).to_owned(),
             By::Text => redis::cmd("EVAL").arg(self.script.text).to_owned(),
         };
