@@ -391,7 +391,7 @@ fn enter(core: &Arc<Core>, registered: Registered) -> Result<(), StartError> {
     }
     for interface in registered.interfaces {
         for (id, method) in interface.wire {
-            core.wire.write().insert((interface.name.to_owned(), id), method.into());
+            core.wire.write().entry(interface.name).or_default().insert(id, method.into());
         }
         let binding = Binding {
             runtime: core.clone(),

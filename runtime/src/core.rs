@@ -51,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) outgoing: Vec<Arc<dyn CallFilter>>,
     pub(crate) hosts: RwLock<Vec<Arc<dyn AnyHost>>>,
     pub(crate) bindings: RwLock<BTreeMap<String, Arc<Binding>>>,
-    pub(crate) wire: RwLock<BTreeMap<(String, u32), Arc<dyn WireCall>>>,
+    pub(crate) wire: RwLock<BTreeMap<&'static str, BTreeMap<u32, Arc<dyn WireCall>>>>,
     pub(crate) graph: WaitGraph,
     pub(crate) sweeper: Sweeper,
     pub(crate) placements: BTreeMap<String, Arc<dyn PlacementStrategy>>,
@@ -290,7 +290,7 @@ impl Core {
 
     /// A method, by its wire names.
     pub(crate) fn wire_method(&self, interface: &str, method: u32) -> Result<Arc<dyn WireCall>, Cause> {
-        if let Some(method) = self.wire.read().get(&(interface.to_owned(), method)) {
+        if let Some(method) = self.wire.read().get(interface).and_then(|methods| methods.get(&method)) {
             return Ok(method.clone());
         }
         match self.bindings.read().contains_key(interface) {

@@ -1,6 +1,8 @@
 //! The two halves of an open connection: one reads, one writes, and when either ends, both do.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -20,6 +22,8 @@ use super::wire::{Message, Reassembly};
 
 /// How often a closed gate is asked again.
 const GATE_INTERVAL: Duration = Duration::from_millis(100);
+/// How many messages are taken before others may use the thread.
+const AT_ONCE: usize = 64;
 /// How long a failed write waits for what the reader knows: a goodbye may be in the buffer.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -78,6 +82,19 @@ pub(crate) async fn run(
     why
 }
 
+/// Lets the tasks run that wait for this thread.
+async fn after_others() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        if std::mem::take(&mut first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 struct Reading {
     link: Arc<Link>,
     receiver: Arc<dyn Receiver>,
@@ -87,12 +104,12 @@ struct Reading {
 impl Reading {
     async fn run(self, mut read: impl AsyncRead + Unpin) -> LinkError {
         match self.read_all(&mut read).await {
-            Ok(()) => LinkError::Goodbye,
+            Ok(never) => match never {},
             Err(why) => why,
         }
     }
 
-    async fn read_all(&self, read: &mut (impl AsyncRead + Unpin)) -> Result<(), LinkError> {
+    async fn read_all(&self, read: &mut (impl AsyncRead + Unpin)) -> Result<Infallible, LinkError> {
         let (mut decoder, mut reassembly) = (FrameDecoder::default(), Reassembly::default());
         let mut buffer = BytesMut::new();
         loop {
@@ -109,21 +126,36 @@ impl Reading {
                 return Err(LinkError::Closed);
             }
             self.link.touch();
-            while let Some(frame) = decoder.next(&mut buffer)? {
-                let Some((kind, bytes)) = reassembly.push(frame)? else { continue };
-                let message = Message::decode(kind, bytes)?;
-                // What a dead peer sent is dropped unread.
-                if self.link.ended.is_cancelled() {
-                    return Err(self.link.why());
-                }
-                match message {
-                    Message::Probe { number } => self.link.outbound.acknowledge(number),
-                    Message::ProbeAck { number: KEEPALIVE } => {}
-                    Message::Goodbye => return Ok(()),
-                    message => self.receiver.message(&self.link, message),
-                }
+            while !self.link.outbound.corked(|| self.take(&mut buffer, &mut decoder, &mut reassembly))? {
+                // What that led to took from the task's budget; the rest waits its turn.
+                tokio::task::coop::consume_budget().await;
             }
         }
+    }
+
+    /// Takes some of the messages in the buffer; were they all?
+    fn take(
+        &self,
+        buffer: &mut BytesMut,
+        decoder: &mut FrameDecoder,
+        reassembly: &mut Reassembly,
+    ) -> Result<bool, LinkError> {
+        for _ in 0..AT_ONCE {
+            let Some(frame) = decoder.next(buffer)? else { return Ok(true) };
+            let Some((kind, bytes)) = reassembly.push(frame)? else { continue };
+            let message = Message::decode(kind, bytes)?;
+            // What a dead peer sent is dropped unread.
+            if self.link.is_over() {
+                return Err(self.link.why());
+            }
+            match message {
+                Message::Probe { number } => self.link.outbound.acknowledge(number),
+                Message::ProbeAck { number: KEEPALIVE } => {}
+                Message::Goodbye => return Err(LinkError::Goodbye),
+                message => self.receiver.message(&self.link, message),
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -137,8 +169,13 @@ struct Writing<'a> {
 impl Writing<'_> {
     /// Writes until the link finishes. What is put into the buffer may have left; what is not, has not.
     async fn run(mut self, mut write: impl AsyncWrite + Unpin) -> Result<(), LinkError> {
+        let mut written = 0;
         loop {
             let more = !self.schedule.is_empty() || self.link.outbound.work().await;
+            if written > 1 {
+                // There are many who send: those whose turn it is come first, so that one write takes what they send.
+                after_others().await;
+            }
             while !self.context.receiver.may_flush() {
                 tokio::select! {
                     biased;
@@ -151,6 +188,7 @@ impl Writing<'_> {
                 self.link.outbound.drain_into(self.schedule);
                 let released = self.schedule.compose(&mut self.buffer);
                 self.link.outbound.release(released);
+                written = released.messages;
             } else {
                 self.schedule.put_goodbye(&mut self.buffer);
             }

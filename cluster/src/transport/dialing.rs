@@ -29,9 +29,7 @@ impl Shared {
         if expected.is_some_and(|incarnation| links.dead.contains(&incarnation)) {
             return Err(NetworkError::PeerDead);
         }
-        if let Some(link) =
-            links.dialed.get(&target).filter(|link| !link.ended.is_cancelled() && link.outbound.is_open())
-        {
+        if let Some(link) = links.dialed.get(&target).filter(|link| !link.is_over() && link.outbound.is_open()) {
             return Ok(link.clone());
         }
         let now = Instant::now();

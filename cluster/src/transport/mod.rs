@@ -14,6 +14,7 @@ mod dialing;
 mod error;
 mod handshake;
 mod keepalive;
+mod line;
 mod link;
 mod memory;
 mod memory_stream;

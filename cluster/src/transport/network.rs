@@ -213,9 +213,7 @@ impl Shared {
     }
 
     pub(crate) fn give_back(&self, link: &Arc<Link>, why: LinkError, schedule: Schedule) {
-        let mut unsent = schedule.into_unsent();
-        unsent.extend(link.outbound.close());
-        let unsent = unsent.into_iter().map(|entry| entry.message).collect();
+        let unsent = schedule.into_unsent(link.outbound.close());
         self.context.receiver.closed(link, why, unsent);
     }
 }

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::error::{SendError, SendErrorKind};
-use super::schedule::{Entry, Released, Schedule};
+use super::line::Line;
+use super::schedule::{Released, Schedule};
 use super::wire::{Encoded, Message};
 
 /// How many urgent messages wait at most.
@@ -22,9 +23,12 @@ enum Phase {
 
 struct Queue {
     urgent: VecDeque<Encoded>,
-    entries: VecDeque<Entry>,
+    line: Line,
     phase: Phase,
-    next_serial: u64,
+    /// How many do not want the writer to be woken yet.
+    corks: usize,
+    /// Was something queued that the writer was not woken for?
+    unheard: bool,
     /// Of all that is not in a write yet, the writer's part included.
     messages: usize,
     bytes: usize,
@@ -42,9 +46,10 @@ impl Outbound {
     pub(crate) fn new(max_messages: usize, max_bytes: usize) -> Self {
         let queue = Queue {
             urgent: VecDeque::new(),
-            entries: VecDeque::new(),
+            line: Line::default(),
             phase: Phase::Open,
-            next_serial: 0,
+            corks: 0,
+            unheard: false,
             messages: 0,
             bytes: 0,
         };
@@ -53,10 +58,6 @@ impl Outbound {
 
     pub(crate) fn try_send(&self, message: Message) -> Result<(), SendError> {
         let refuse = |kind, message| Err(SendError { kind, message: Box::new(message) });
-        let encoded = match message.encode() {
-            Ok(encoded) => encoded,
-            Err(error) => return refuse(error.into(), message),
-        };
         let mut queue = self.queue.lock();
         if queue.phase != Phase::Open || matches!(message, Message::Goodbye) {
             return refuse(SendErrorKind::Closed, message);
@@ -65,18 +66,29 @@ impl Outbound {
             if queue.urgent.len() >= MAX_URGENT {
                 return refuse(SendErrorKind::Overloaded, message);
             }
-            queue.urgent.push_back(encoded);
-        } else {
-            let over = queue.messages >= self.max_messages || queue.bytes + encoded.len() > self.max_bytes;
-            // One message always fits, however large.
-            if over && queue.messages > 0 {
-                return refuse(SendErrorKind::Overloaded, message);
+            match message.encode() {
+                Ok(encoded) => queue.urgent.push_back(encoded),
+                Err(error) => return refuse(error.into(), message),
             }
-            queue.messages += 1;
-            queue.bytes += encoded.len();
-            let serial = queue.next_serial;
-            queue.next_serial += 1;
-            queue.entries.push_back(Entry { serial, message, encoded });
+        } else {
+            // One message always fits, however large.
+            let room = match queue.messages {
+                0 => usize::MAX,
+                some if some < self.max_messages => self.max_bytes.saturating_sub(queue.bytes),
+                _ => 0,
+            };
+            match queue.line.push(&message, room) {
+                Ok(Some(size)) => {
+                    queue.messages += 1;
+                    queue.bytes += size;
+                }
+                Ok(None) => return refuse(SendErrorKind::Overloaded, message),
+                Err(error) => return refuse(error.into(), message),
+            }
+            if queue.corks > 0 {
+                queue.unheard = true;
+                return Ok(());
+            }
         }
         drop(queue);
         self.work.notify_one();
@@ -99,15 +111,13 @@ impl Outbound {
         self.queue.lock().phase == Phase::Open
     }
 
-    /// Moves all that waits to the writer.
+    /// Moves what waits to the writer, once that has nothing left of what it took before.
     pub(crate) fn drain_into(&self, schedule: &mut Schedule) {
-        let (urgent, entries) = schedule.queue_mut();
+        let (urgent, line) = schedule.queue_mut();
         let mut queue = self.queue.lock();
         urgent.append(&mut queue.urgent);
-        if entries.is_empty() {
-            std::mem::swap(entries, &mut queue.entries);
-        } else {
-            entries.append(&mut queue.entries);
+        if line.is_empty() {
+            std::mem::swap(line, &mut queue.line);
         }
     }
 
@@ -118,12 +128,31 @@ impl Outbound {
         queue.bytes = queue.bytes.saturating_sub(released.bytes);
     }
 
+    /// While `batch` runs nobody wakes the writer: what is queued meanwhile goes out in one write, after it.
+    pub(crate) fn corked<T>(&self, batch: impl FnOnce() -> T) -> T {
+        struct Cork<'a>(&'a Outbound);
+        impl Drop for Cork<'_> {
+            fn drop(&mut self) {
+                let mut queue = self.0.queue.lock();
+                queue.corks -= 1;
+                let wake = queue.corks == 0 && std::mem::take(&mut queue.unheard);
+                drop(queue);
+                if wake {
+                    self.0.work.notify_one();
+                }
+            }
+        }
+        self.queue.lock().corks += 1;
+        let _cork = Cork(self);
+        batch()
+    }
+
     /// Waits until something waits here: true; or until nothing ever will: false. Cancellation safe.
     pub(crate) async fn work(&self) -> bool {
         loop {
             {
                 let queue = self.queue.lock();
-                if !queue.urgent.is_empty() || !queue.entries.is_empty() {
+                if !queue.urgent.is_empty() || !queue.line.is_empty() {
                     return true;
                 }
                 if queue.phase != Phase::Open {
@@ -145,12 +174,12 @@ impl Outbound {
     }
 
     /// Takes no more; gives what is in it. After this every send is refused, so no message is lost between.
-    pub(crate) fn close(&self) -> VecDeque<Entry> {
+    pub(crate) fn close(&self) -> Line {
         let mut queue = self.queue.lock();
         queue.phase = Phase::Closed;
         queue.messages = 0;
         queue.bytes = 0;
         queue.urgent.clear();
-        std::mem::take(&mut queue.entries)
+        std::mem::take(&mut queue.line)
     }
 }

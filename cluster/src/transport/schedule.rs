@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use gristmill_grains::GrainId;
 
+use super::line::{Line, Next};
 use super::wire::frame::{FrameEncoder, LAST, PART};
 use super::wire::{Encoded, Message};
 
@@ -19,13 +20,13 @@ pub(crate) const BATCH: usize = 64 * 1024;
 /// How many large messages are under way at a time. The receiver takes 16.
 const ACTIVE_LANES: usize = 4;
 
-/// A message that waits to be sent.
-#[derive(Debug)]
-pub(crate) struct Entry {
+/// A message in a lane.
+struct Entry {
     /// Its place in the order of sends.
-    pub(crate) serial: u64,
-    pub(crate) message: Message,
-    pub(crate) encoded: Encoded,
+    serial: u64,
+    /// The number of the call, if it is one.
+    request: Option<u64>,
+    encoded: Encoded,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,11 +53,20 @@ pub(crate) struct Released {
     pub(crate) bytes: usize,
 }
 
+impl Released {
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// The messages of one link that the writer has taken over.
 #[derive(Default)]
 pub(crate) struct Schedule {
     urgent: VecDeque<Encoded>,
-    queue: VecDeque<Entry>,
+    line: Line,
+    /// Messages that went into lanes.
+    deferred: u64,
     lanes: BTreeMap<LaneKey, Lane>,
     /// The lanes; the first few take turns.
     rotation: VecDeque<LaneKey>,
@@ -68,11 +78,11 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.queue.is_empty() && self.lanes.is_empty()
+        self.urgent.is_empty() && self.line.is_empty() && self.lanes.is_empty()
     }
 
-    pub(crate) fn queue_mut(&mut self) -> (&mut VecDeque<Encoded>, &mut VecDeque<Entry>) {
-        (&mut self.urgent, &mut self.queue)
+    pub(crate) fn queue_mut(&mut self) -> (&mut VecDeque<Encoded>, &mut Line) {
+        (&mut self.urgent, &mut self.line)
     }
 
     /// Appends the next frames to `out`, about [`BATCH`] bytes: what is urgent, then small messages, then one turn of one
@@ -83,10 +93,16 @@ impl Schedule {
             self.encoder.put(out, encoded.kind, 0, &[&encoded.head]);
         }
         while out.len() < if self.lanes.is_empty() { BATCH } else { BATCH - PART_SIZE } {
-            let Some(entry) = self.queue.pop_front() else { break };
-            match self.lane_of(&entry) {
-                Some(key) => self.defer(key, entry),
-                None => self.put_whole(entry, out, &mut released),
+            let Some(next) = self.line.next() else { break };
+            match next {
+                Next::Small { kind, payload } if self.lanes.is_empty() => {
+                    self.encoder.put(out, kind, 0, &[payload]);
+                    released.add(payload.len());
+                }
+                next => {
+                    let encoded = next.into_encoded();
+                    self.put_or_defer(encoded, out, &mut released);
+                }
             }
         }
         if let Some(key) = self.rotation.pop_front() {
@@ -105,20 +121,21 @@ impl Schedule {
     }
 
     /// What was not sent, or not to its end, in the order of sends.
-    pub(crate) fn into_unsent(self) -> Vec<Entry> {
-        let mut unsent: Vec<Entry> = self.queue.into();
-        unsent.extend(self.lanes.into_values().flat_map(|lane| lane.entries));
-        unsent.sort_unstable_by_key(|entry| entry.serial);
+    pub(crate) fn into_unsent(self, queued: Line) -> Vec<Message> {
+        let mut deferred: Vec<_> = self.lanes.into_values().flat_map(|lane| lane.entries).collect();
+        deferred.sort_unstable_by_key(|entry| entry.serial);
+        let mut unsent: Vec<_> = deferred.into_iter().filter_map(|entry| decoded(&entry.encoded)).collect();
+        for mut line in [self.line, queued] {
+            while let Some(next) = line.next() {
+                unsent.extend(decoded(&next.into_encoded()));
+            }
+        }
         unsent
     }
 
     /// The lane that the message belongs in, if it is large or must wait for a large one.
-    fn lane_of(&self, entry: &Entry) -> Option<LaneKey> {
-        let large = entry.encoded.len() > PART_SIZE;
-        if !large && self.lanes.is_empty() {
-            return None;
-        }
-        let key = match &entry.message {
+    fn lane_of(&self, message: &Message, large: bool) -> Option<LaneKey> {
+        let key = match message {
             Message::Request(request) => LaneKey::Grain(request.target.clone()),
             Message::Cancel { correlation } => LaneKey::Grain(self.requests.get(correlation)?.clone()),
             Message::Control(_) => LaneKey::Control,
@@ -129,10 +146,24 @@ impl Schedule {
         (large || self.lanes.contains_key(&key)).then_some(key)
     }
 
+    /// A message that is large, or comes while a large one is under way.
+    fn put_or_defer(&mut self, encoded: Encoded, out: &mut BytesMut, released: &mut Released) {
+        // Its head has all that matters here.
+        let message = Message::decode(encoded.kind, encoded.head.clone()).ok();
+        let key = message.as_ref().and_then(|message| self.lane_of(message, encoded.len() > PART_SIZE));
+        let Some(key) = key else { return self.put_whole(&encoded, out, released) };
+        let request = match message {
+            Some(Message::Request(request)) => {
+                self.requests.insert(request.correlation, request.target);
+                Some(request.correlation)
+            }
+            _ => None,
+        };
+        self.deferred += 1;
+        self.defer(key, Entry { serial: self.deferred, request, encoded });
+    }
+
     fn defer(&mut self, key: LaneKey, entry: Entry) {
-        if let Message::Request(request) = &entry.message {
-            self.requests.insert(request.correlation, request.target.clone());
-        }
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.entries.push_back(entry);
             return;
@@ -147,11 +178,9 @@ impl Schedule {
         self.next_id
     }
 
-    fn put_whole(&mut self, entry: Entry, out: &mut BytesMut, released: &mut Released) {
-        let Encoded { kind, head, body } = &entry.encoded;
-        self.encoder.put(out, *kind, 0, &[head, body]);
-        released.messages += 1;
-        released.bytes += entry.encoded.len();
+    fn put_whole(&mut self, encoded: &Encoded, out: &mut BytesMut, released: &mut Released) {
+        self.encoder.put(out, encoded.kind, 0, &[&encoded.head, &encoded.body]);
+        released.add(encoded.len());
     }
 
     /// Sends about one part's worth of the lane; is anything left in it?
@@ -171,25 +200,18 @@ impl Schedule {
                 }
                 lane.offset = 0;
                 lane.id = id;
-                released.messages += 1;
-                released.bytes += entry.encoded.len();
-                self.forget(key);
+                released.add(entry.encoded.len());
+                lane.entries.pop_front().and_then(|sent| sent.request).map(|sent| self.requests.remove(&sent));
             } else if let Some(entry) = lane.entries.pop_front() {
-                if let Message::Request(request) = &entry.message {
-                    self.requests.remove(&request.correlation);
-                }
-                self.put_whole(entry, out, released);
+                entry.request.map(|sent| self.requests.remove(&sent));
+                self.put_whole(&entry.encoded, out, released);
             }
         }
     }
+}
 
-    /// The first of a lane was sent.
-    fn forget(&mut self, key: &LaneKey) {
-        let sent = self.lanes.get_mut(key).and_then(|lane| lane.entries.pop_front());
-        if let Some(Entry { message: Message::Request(request), .. }) = sent {
-            self.requests.remove(&request.correlation);
-        }
-    }
+fn decoded(encoded: &Encoded) -> Option<Message> {
+    Message::decode(encoded.kind, encoded.to_bytes()).ok() // it was encoded here
 }
 
 /// Sends the next part of a large message; was it the last?

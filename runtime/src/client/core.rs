@@ -62,7 +62,7 @@ impl ClientCore {
             call_timeout,
             outgoing,
             network: OnceLock::new(),
-            router: Router::new(),
+            router: Router::new(incarnation),
             gateways: Mutex::new(gateways),
             changed: Notify::new(),
             lost_sends: AtomicU64::new(0),

@@ -19,7 +19,7 @@ use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault, codec};
 use tokio::task::AbortHandle;
 
-use super::node::{MAX_INBOX, Node, encoded, talk};
+use super::node::{Node, encoded, talk};
 use super::serve::{Caller, Item};
 use super::wires::Correlation;
 
@@ -132,9 +132,9 @@ impl Node {
         client.calls.values().for_each(|call| call.forget());
     }
 
-    pub(super) fn client_message(&self, link: &Arc<Link>, message: Message) {
+    pub(super) fn client_message(self: &Arc<Self>, link: &Arc<Link>, message: Message, now: bool) {
         match message {
-            Message::Request(request) => self.client_request(link, request),
+            Message::Request(request) => self.client_request(link, request, now),
             Message::Cancel { correlation } => drop(self.clients.end(link, correlation).inspect(|call| call.forget())),
             Message::Control(Control { correlation, body }) => match codec::decode_wire::<Talk>(&body) {
                 Ok(Talk::Ask(Ask::Gateways)) => {
@@ -156,7 +156,7 @@ impl Node {
         }
     }
 
-    fn client_request(&self, link: &Arc<Link>, request: Request) {
+    fn client_request(self: &Arc<Self>, link: &Arc<Link>, request: Request, now: bool) {
         let correlation = request.correlation;
         let call = ClientCall {
             node: self.myself.clone(),
@@ -183,9 +183,7 @@ impl Node {
         if let Some(cause) = cause {
             return respond(link, correlation, Err(Fault::not_executed(cause).of(&target)));
         }
-        if self.enqueue(Item { from: Caller::Client(call.clone()), request }).is_err() {
-            call.reply(Err(Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&target)));
-        }
+        self.take(Item { from: Caller::Client(call), request }, now);
     }
 
     /// Routes a client's call.

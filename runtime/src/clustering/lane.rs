@@ -7,7 +7,7 @@
 //! A call that comes back (the grain has left that silo) stops the lane: what is called meanwhile waits until every call
 //! that was out has been answered or has come back, and goes behind those. So calls keep their order when the grain moves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use gristmill_cluster::Incarnation;
 use gristmill_grains::chaos::{self, Bug};
@@ -22,6 +22,43 @@ enum State {
     Returning,
 }
 
+/// Calls by number. They come and go about in their order.
+#[derive(Debug)]
+struct Numbered<C>(VecDeque<(u64, C)>);
+
+impl<C> Default for Numbered<C> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<C> Numbered<C> {
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        match self.0.front() {
+            Some((first, _)) if *first == number => Ok(0),
+            _ => self.0.binary_search_by_key(&number, |(number, _)| *number),
+        }
+    }
+
+    fn insert(&mut self, number: u64, call: C) -> &C {
+        let (Ok(place) | Err(place)) = match self.0.back() {
+            Some((last, _)) if *last > number => self.place(number),
+            _ => Ok(self.0.len()),
+        };
+        self.0.insert(place, (number, call));
+        &self.0[place].1
+    }
+
+    fn get(&self, number: u64) -> Option<&C> {
+        self.0.get(self.place(number).ok()?).map(|(_, call)| call)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<C> {
+        let place = self.place(number).ok()?;
+        self.0.remove(place).map(|(_, call)| call)
+    }
+}
+
 /// A lane of calls `C`.
 #[derive(Debug)]
 pub(crate) struct Lane<C> {
@@ -29,14 +66,16 @@ pub(crate) struct Lane<C> {
     /// Waits to leave.
     queue: VecDeque<(u64, C)>,
     /// Is out, by number.
-    out: BTreeMap<u64, C>,
+    out: Numbered<C>,
     /// Came back.
-    back: BTreeMap<u64, C>,
+    back: Numbered<C>,
     /// Calls that an activation in this silo had not begun when it ended: before all others.
     left: Vec<C>,
     /// Are there more of those to come?
     held: bool,
     next: u64,
+    /// Was nothing called since it was last looked at?
+    quiet: bool,
 }
 
 /// What the router is to do.
@@ -56,8 +95,8 @@ impl<C> Lane<C> {
     /// A lane to a grain whose place is known, or not.
     pub(crate) fn new(at: Option<Incarnation>) -> Self {
         let state = at.map_or(State::Resolving, State::At);
-        let (queue, out, back) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
-        Self { state, queue, out, back, left: Vec::new(), held: false, next: 0 }
+        let (queue, out, back) = (VecDeque::new(), Numbered::default(), Numbered::default());
+        Self { state, queue, out, back, left: Vec::new(), held: false, next: 0, quiet: false }
     }
 
     /// An activation in this silo has ended and leaves calls, which come by [`leave`](Self::leave): nothing departs until
@@ -78,15 +117,41 @@ impl<C> Lane<C> {
         self.settle()
     }
 
+    /// Does it hold no call, and know where the grain is?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.place().is_some() && self.queue.is_empty() && self.out.0.is_empty()
+    }
+
+    /// Where the grain is, if that is known.
+    pub(crate) fn place(&self) -> Option<Incarnation> {
+        match self.state {
+            State::At(silo) => Some(silo),
+            State::Resolving | State::Returning => None,
+        }
+    }
+
+    /// The grain is not where it was thought to be, or cannot be reached there.
+    pub(crate) fn forget_place(&mut self) {
+        if self.is_idle() {
+            self.state = State::Resolving;
+        }
+    }
+
+    /// Is it idle, and was when this was last asked?
+    pub(crate) fn is_forgotten(&mut self) -> bool {
+        std::mem::replace(&mut self.quiet, true) && self.is_idle()
+    }
+
     /// How many calls wait to leave.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.back.len() + self.left.len()
+        self.queue.len() + self.back.0.len() + self.left.len()
     }
 
     /// Takes a call on.
     pub(crate) fn push(&mut self, call: C) -> Step {
         self.queue.push_back((self.next, call));
         self.next += 1;
+        self.quiet = false;
         match self.state {
             State::At(silo) => Step::Send(silo),
             _ => Step::Wait,
@@ -97,7 +162,7 @@ impl<C> Lane<C> {
     pub(crate) fn depart(&mut self) -> Option<(u64, &C)> {
         let State::At(_) = self.state else { return None };
         let (number, call) = self.queue.pop_front()?;
-        Some((number, self.out.entry(number).or_insert(call)))
+        Some((number, self.out.insert(number, call)))
     }
 
     /// The grain is at this silo.
@@ -114,13 +179,13 @@ impl<C> Lane<C> {
 
     /// The call was answered, or given up.
     pub(crate) fn answered(&mut self, number: u64) -> (Option<C>, Step) {
-        let call = self.out.remove(&number);
+        let call = self.out.remove(number);
         (call, self.settle())
     }
 
     /// The call has come back, not run.
     pub(crate) fn came_back(&mut self, number: u64) -> Step {
-        if let Some(call) = self.out.remove(&number) {
+        if let Some(call) = self.out.remove(number) {
             self.back.insert(number, call);
             if let State::At(_) = self.state {
                 self.state = State::Returning;
@@ -131,7 +196,7 @@ impl<C> Lane<C> {
 
     /// The call that is out, if it is.
     pub(crate) fn get(&self, number: u64) -> Option<&C> {
-        self.out.get(&number)
+        self.out.get(number)
     }
 
     /// Is the grain at this silo, and has every call left for it?
@@ -148,8 +213,12 @@ impl<C> Lane<C> {
                 false => self.queue.push_back((number, call)),
             }
         }
-        let numbers: Vec<_> = self.back.iter().filter(|(_, call)| ended(call)).map(|(number, _)| *number).collect();
-        removed.extend(numbers.iter().filter_map(|number| self.back.remove(number)));
+        for (number, call) in std::mem::take(&mut self.back.0) {
+            match ended(&call) {
+                true => removed.push(call),
+                false => drop(self.back.insert(number, call)),
+            }
+        }
         for call in std::mem::take(&mut self.left) {
             match ended(&call) {
                 true => removed.push(call),
@@ -161,20 +230,21 @@ impl<C> Lane<C> {
 
     /// The grain is not found. If it is still looked for, nothing is out: every call, and the lane is over.
     pub(crate) fn give_up(&mut self) -> Option<Vec<C>> {
-        let looked_for = self.state == State::Resolving && self.out.is_empty() && !self.held;
+        let looked_for = self.state == State::Resolving && self.out.0.is_empty() && !self.held;
         looked_for.then(|| self.remove_waiting(|_| true))
     }
 
     /// Every call it holds, and whether it is out.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = (C, bool)> {
-        let out = self.out.into_values().map(|call| (call, true));
+        let out = self.out.0.into_iter().map(|(_, call)| (call, true));
         let waiting = self.queue.into_iter().map(|(_, call)| call);
-        out.chain(self.back.into_values().chain(self.left).chain(waiting).map(|call| (call, false)))
+        let back = self.back.0.into_iter().map(|(_, call)| call);
+        out.chain(back.chain(self.left).chain(waiting).map(|call| (call, false)))
     }
 
     /// Looks at what to do next.
     fn settle(&mut self) -> Step {
-        if !self.out.is_empty() {
+        if !self.out.0.is_empty() {
             return Step::Wait;
         }
         match self.state {
@@ -185,7 +255,8 @@ impl<C> Lane<C> {
             State::Returning => {
                 // What came back was made before what the activation left, and that before what waits.
                 let left = std::mem::take(&mut self.left);
-                let back: Vec<_> = std::mem::take(&mut self.back).into_values().chain(left).collect();
+                let back: Vec<_> =
+                    std::mem::take(&mut self.back).0.into_iter().map(|(_, call)| call).chain(left).collect();
                 let waiting: Vec<_> = self.queue.drain(..).map(|(_, call)| call).collect();
                 let (back, waiting) =
                     if chaos::planted(Bug::LaneOvertaken) { (waiting, back) } else { (back, waiting) };

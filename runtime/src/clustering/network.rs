@@ -13,19 +13,25 @@ use gristmill_cluster::transport::{
     Direction, Evidence, Link, LinkError, Network, NetworkError, PeerAddress, Receiver, SendErrorKind,
 };
 use gristmill_cluster::{Incarnation, Status, View};
-use gristmill_grains::sync::Mutex;
+use gristmill_grains::sync::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::node::Node;
+use super::serve::{Caller, Item};
 use super::wires::{Correlation, SendError, Wires};
+
+/// How long requests that arrived together are served on the connection's task.
+const MAX_INLINE: Duration = Duration::from_micros(500);
 
 /// The wires of a silo on a real network.
 pub(crate) struct NetWires {
     network: OnceLock<Network>,
     node: OnceLock<Weak<Node>>,
     /// The connections that others made, by silo: the latest.
-    accepted: Mutex<BTreeMap<Incarnation, Arc<Link>>>,
+    accepted: RwLock<BTreeMap<Incarnation, Arc<Link>>>,
+    /// The connections that were made here.
+    dialed: RwLock<BTreeMap<Incarnation, Arc<Link>>>,
     /// When each silo was last heard of, by links that are no more.
     heard: Mutex<BTreeMap<Incarnation, Instant>>,
     /// Silos whose address says that they are not there.
@@ -44,7 +50,8 @@ impl NetWires {
             lasts: lease,
             network: OnceLock::new(),
             node: OnceLock::new(),
-            accepted: Mutex::default(),
+            accepted: RwLock::default(),
+            dialed: RwLock::default(),
             heard: Mutex::default(),
             refused: Mutex::default(),
             lease: Mutex::default(),
@@ -127,7 +134,8 @@ impl NetWires {
         }
         self.refused.lock().remove(&dead);
         self.heard.lock().remove(&dead);
-        self.accepted.lock().remove(&dead);
+        self.accepted.write().remove(&dead);
+        self.dialed.write().remove(&dead);
     }
 
     /// Tells all others that there is a later view.
@@ -147,22 +155,32 @@ impl NetWires {
     }
 }
 
+fn refused(link: &Link, why: SendErrorKind) -> SendError {
+    match why {
+        SendErrorKind::Overloaded => SendError::Overloaded { limit: link.queued().0 },
+        SendErrorKind::TooLarge(_) => SendError::TooLarge,
+        SendErrorKind::Closed => SendError::Gone,
+    }
+}
+
 impl Wires for NetWires {
     fn send(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
-        let link = match &message {
-            Message::Response(_) | Message::NotHere(_) | Message::ControlReply(_) => {
-                self.accepted.lock().get(&to).cloned().ok_or(SendError::Gone)?
+        let answers = matches!(message, Message::Response(_) | Message::NotHere(_) | Message::ControlReply(_));
+        let open = if answers { &self.accepted } else { &self.dialed };
+        let mut message = message;
+        if let Some(link) = open.read().get(&to) {
+            match link.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind == SendErrorKind::Closed && !answers => message = *error.message,
+                Err(error) => return Err(refused(link, error.kind)),
             }
-            _ => {
-                let view = self.node().ok_or(SendError::Gone)?.view();
-                self.link(&view, to)?
-            }
-        };
-        link.try_send(message).map_err(|error| match error.kind {
-            SendErrorKind::Overloaded => SendError::Overloaded { limit: link.queued().0 },
-            SendErrorKind::TooLarge(_) => SendError::TooLarge,
-            SendErrorKind::Closed => SendError::Gone,
-        })
+        }
+        if answers {
+            return Err(SendError::Gone);
+        }
+        let view = self.node().ok_or(SendError::Gone)?.view();
+        let link = self.link(&view, to)?;
+        link.try_send(message).map_err(|error| refused(&link, error.kind))
     }
 }
 
@@ -173,20 +191,30 @@ impl Receiver for NetWires {
             return self.node().iter().for_each(|node| node.client_opened(link));
         }
         match link.direction() {
-            Direction::Accepted => drop(self.accepted.lock().insert(silo, link.clone())),
-            Direction::Dialed => drop(self.refused.lock().remove(&silo)),
+            Direction::Accepted => drop(self.accepted.write().insert(silo, link.clone())),
+            Direction::Dialed => {
+                self.refused.lock().remove(&silo);
+                self.dialed.write().insert(silo, link.clone());
+            }
         }
         self.news.notify_one();
     }
 
     fn message(&self, from: &Arc<Link>, message: Message) {
+        // Turns are polled right here, on the connection's task, until they have taken some time: then other threads help.
+        let now = || from.last_received().is_some_and(|at| at.elapsed() < MAX_INLINE);
         if is_client(from) {
             if let Some(node) = self.node() {
-                node.client_message(from, message);
+                node.client_message(from, message, now());
             }
             return;
         }
         match message {
+            Message::Request(request) => {
+                if let (Some(node), Some(silo)) = (self.node(), from.incarnation()) {
+                    node.take(Item { from: Caller::Silo(silo), request }, now());
+                }
+            }
             Message::ViewHint { .. } => self.news.notify_one(),
             Message::Probe { .. } | Message::ProbeAck { .. } | Message::Goodbye => {}
             message => {
@@ -209,7 +237,7 @@ impl Receiver for NetWires {
         }
         match link.direction() {
             Direction::Accepted => {
-                let mut accepted = self.accepted.lock();
+                let mut accepted = self.accepted.write();
                 if accepted.get(&silo).is_some_and(|latest| latest.id() == link.id()) {
                     accepted.remove(&silo);
                     drop(accepted);
@@ -217,6 +245,11 @@ impl Receiver for NetWires {
                 }
             }
             Direction::Dialed => {
+                let mut dialed = self.dialed.write();
+                if dialed.get(&silo).is_some_and(|latest| latest.id() == link.id()) {
+                    dialed.remove(&silo);
+                }
+                drop(dialed);
                 let unsent: Vec<Correlation> = unsent
                     .iter()
                     .filter_map(|message| match message {

@@ -12,14 +12,15 @@ use gristmill_cluster::{
 };
 use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::port::{Remote, RemoteCall};
-use gristmill_grains::sync::{Mutex, RwLock};
+use gristmill_grains::sync::Mutex;
 use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
 use super::gateway::Clients;
+use super::inbox::Inbox;
 use super::router::Router;
 use super::serve::{Caller, Item, Serving};
 use super::site::Site;
@@ -28,8 +29,6 @@ use crate::core::Core;
 
 /// Turns that wait for a call, as told to other silos: the nearest ones.
 pub(super) const MAX_CHAIN: usize = 64;
-/// Requests that wait to be served, at most, in each of the [`Node::inbox`]es.
-pub(super) const MAX_INBOX: usize = 4_096;
 /// Grains whose place is decided at a time: after a death the directory is not flooded.
 const MAX_DECISIONS: usize = 256;
 /// Marks the numbers of turns elsewhere.
@@ -61,9 +60,7 @@ pub(crate) struct Node {
     pub(super) partings: Mutex<Partings>,
     /// Another process serves the rows: the directory's may be gone.
     pub(super) store_changed: Notify,
-    /// Requests to be served, by the grain's hash: those of one grain stay in order.
-    inbox: Box<[mpsc::Sender<Item>]>,
-    unserved: RwLock<Vec<mpsc::Receiver<Item>>>,
+    pub(super) inbox: Inbox,
     /// The highest epoch seen: a floor for the directory's counters.
     epoch: AtomicU64,
 }
@@ -86,7 +83,6 @@ impl Node {
         view: View,
         dispatchers: usize,
     ) -> Arc<Self> {
-        let (inbox, unserved): (Vec<_>, Vec<_>) = (0..dispatchers).map(|_| mpsc::channel(MAX_INBOX)).unzip();
         let node = Arc::new_cyclic(|myself| Self {
             myself: myself.clone(),
             me,
@@ -95,7 +91,7 @@ impl Node {
             wires,
             directory,
             view: watch::channel(Arc::new(view)).0,
-            router: Router::new(),
+            router: Router::new(me),
             broker: Broker::default(),
             serving: Serving::default(),
             deciding: Semaphore::new(MAX_DECISIONS),
@@ -104,8 +100,7 @@ impl Node {
             clients: Clients::default(),
             partings: Mutex::default(),
             store_changed: Notify::new(),
-            inbox: inbox.into(),
-            unserved: RwLock::new(unserved),
+            inbox: Inbox::new(dispatchers),
             epoch: AtomicU64::new(0),
         });
         let site: Weak<Node> = node.myself.clone();
@@ -116,9 +111,8 @@ impl Node {
     /// Begins to serve.
     pub(crate) fn attach(self: &Arc<Self>, core: &Arc<Core>) {
         drop(self.core.set(Arc::downgrade(core)));
-        for inbox in std::mem::take(&mut *self.unserved.write()) {
-            let node = self.myself.clone();
-            core.spawn_task(super::serve::dispatch(node, inbox));
+        for (queue, items) in self.inbox.ends().into_iter().enumerate() {
+            core.spawn_task(super::serve::dispatch(self.myself.clone(), queue, items));
         }
     }
 
@@ -204,21 +198,14 @@ impl Node {
         }
     }
 
-    #[expect(clippy::result_large_err, reason = "the item goes back to be refused")]
-    pub(super) fn enqueue(&self, item: Item) -> Result<(), Item> {
-        let place = hash::of_grain(&item.request.target) as usize % self.inbox.len();
-        self.inbox[place].try_send(item).map_err(|full| full.into_inner())
-    }
-
     /// Has the others send no more requests, and waits until all that they sent are here and answered, and this silo's
     /// own calls too.
     pub(crate) async fn say_goodbye(&self, deadline: Instant) {
         let mut told = BTreeSet::from([self.me]);
         self.say_goodbye_to_clients();
         let over = || {
-            let unserved = self.inbox.iter().any(|inbox| inbox.capacity() < MAX_INBOX);
             self.partings.lock().awaited.is_empty()
-                && !unserved
+                && self.inbox.is_empty()
                 && self.serving.is_idle()
                 && self.clients.is_idle()
                 && self.router.is_idle()
@@ -426,10 +413,8 @@ impl Receiver for Node {
     fn receive(&self, from: Incarnation, message: Message) {
         match message {
             Message::Request(request) => {
-                if let Err(Item { request, .. }) = self.enqueue(Item { from: Caller::Silo(from), request }) {
-                    let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.target);
-                    let response = Response { correlation: request.correlation, result: Err(fault) };
-                    let _ = self.tell(from, Message::Response(response)); // or the caller's deadline ends it
+                if let Some(node) = self.myself.upgrade() {
+                    node.take(Item { from: Caller::Silo(from), request }, false);
                 }
             }
             Message::Response(Response { correlation, result }) => self.router.answered(from, correlation, result),

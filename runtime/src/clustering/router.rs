@@ -1,6 +1,6 @@
 //! Calls of grains that are not active in this silo: sent where the grain is, in order, and answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -29,6 +29,7 @@ const LOCATIONS: u64 = 100_000;
 
 /// Routes calls to other silos.
 pub(crate) struct Router {
+    me: Incarnation,
     site: OnceLock<Weak<dyn Site>>,
     shards: Box<[Mutex<Shard>]>,
     /// Where grains were last found.
@@ -38,9 +39,10 @@ pub(crate) struct Router {
 
 #[derive(Default)]
 struct Shard {
+    /// Those that hold calls; and those that did a moment ago, as they know the way.
     lanes: HashMap<GrainId, Lane<RemoteCall>, FixedState>,
     /// By request: the call that is out.
-    out: BTreeMap<Correlation, Out>,
+    out: HashMap<Correlation, Out, FixedState>,
     /// Where grains were not, though they were thought to be.
     stale: HashMap<GrainId, Location, FixedState>,
     /// Grains whose activation in this silo lets nobody in before the calls of their lane.
@@ -56,6 +58,26 @@ struct Out {
     to: Incarnation,
 }
 
+/// All that is done then: mostly it is one.
+#[derive(Default)]
+struct Effects {
+    first: Option<Effect>,
+    more: Vec<Effect>,
+}
+
+impl Effects {
+    fn push(&mut self, effect: Effect) {
+        match self.first {
+            None => self.first = Some(effect),
+            Some(_) => self.more.push(effect),
+        }
+    }
+
+    fn extend(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        effects.into_iter().for_each(|effect| self.push(effect));
+    }
+}
+
 /// What is done once no lock is held.
 enum Effect {
     Reply(RemoteCall, Result<Bytes, Fault>),
@@ -65,9 +87,11 @@ enum Effect {
 }
 
 impl Router {
-    pub(crate) fn new() -> Self {
+    /// The router of a silo or a client.
+    pub(crate) fn new(me: Incarnation) -> Self {
         let locations = moka::sync::Cache::builder().max_capacity(LOCATIONS);
         Self {
+            me,
             site: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             locations: locations.build_with_hasher(FixedState::default()),
@@ -88,9 +112,9 @@ impl Router {
     }
 
     /// Changes a grain's lane, and does what follows from it.
-    fn change(&self, grain: &GrainId, change: impl FnOnce(&mut Shard, &mut Vec<Effect>) -> Step) {
+    fn change(&self, grain: &GrainId, change: impl FnOnce(&mut Shard, &mut Effects) -> Step) {
         let number = self.shard_of(grain);
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         {
             let mut shard = self.shards[number as usize].lock();
             let step = change(&mut shard, &mut effects);
@@ -99,12 +123,15 @@ impl Router {
         self.perform(effects);
     }
 
-    fn follow(&self, shard: &mut Shard, number: u64, grain: &GrainId, step: Step, effects: &mut Vec<Effect>) {
+    fn follow(&self, shard: &mut Shard, number: u64, grain: &GrainId, step: Step, effects: &mut Effects) {
         match step {
             Step::Wait => {}
             Step::Resolve => effects.push(Effect::Resolve(grain.clone())),
             Step::Over => {
-                shard.lanes.remove(grain);
+                let elsewhere = shard.lanes.get(grain).and_then(Lane::place).is_some_and(|at| at != self.me);
+                if !elsewhere || shard.arriving.contains(grain) {
+                    shard.lanes.remove(grain);
+                }
                 self.open_arrived(shard, grain);
             }
             Step::Send(silo) => {
@@ -116,14 +143,7 @@ impl Router {
     }
 
     /// Sends what waits in a lane to the silo that the grain is at.
-    fn depart(
-        &self,
-        shard: &mut Shard,
-        number: u64,
-        grain: &GrainId,
-        to: Incarnation,
-        effects: &mut Vec<Effect>,
-    ) -> Step {
+    fn depart(&self, shard: &mut Shard, number: u64, grain: &GrainId, to: Incarnation, effects: &mut Effects) -> Step {
         let (Some(lane), Some(site)) = (shard.lanes.get_mut(grain), self.site()) else { return Step::Wait };
         let mut last = Step::Wait;
         while let Some((place, call)) = lane.depart() {
@@ -153,7 +173,7 @@ impl Router {
             match site.tell(to, Message::Request(request)) {
                 Ok(()) => {
                     shard.out.insert(correlation, Out { grain: grain.clone(), number: place, to });
-                    if to == site.me() {
+                    if to == self.me {
                         *shard.entering.entry(grain.clone()).or_default() += 1;
                     }
                 }
@@ -178,8 +198,8 @@ impl Router {
         last
     }
 
-    fn perform(&self, effects: Vec<Effect>) {
-        for effect in effects {
+    fn perform(&self, effects: Effects) {
+        for effect in effects.first.into_iter().chain(effects.more) {
             match effect {
                 Effect::Reply(call, answer) => self.finish(call, answer),
                 Effect::Resolve(grain) => self.resolve(grain),
@@ -240,11 +260,15 @@ impl Router {
         self.change(grain, |shard, _| {
             shard.arriving.insert(grain.clone());
             match shard.lanes.get_mut(grain) {
-                Some(lane) => {
+                Some(lane) if !lane.is_idle() => {
                     self.locations.insert(grain.clone(), location);
                     lane.located(location.owner)
                 }
-                None => {
+                _ => {
+                    shard.lanes.remove(grain);
+                    if self.locations.contains_key(grain) {
+                        self.locations.insert(grain.clone(), location);
+                    }
                     self.open_arrived(shard, grain);
                     Step::Wait
                 }
@@ -269,10 +293,14 @@ impl Router {
     /// The activation in this silo may let everybody in, if no call of the lane is on its way to it. Under the lock, so
     /// that none comes after it.
     fn open_arrived(&self, shard: &mut Shard, grain: &GrainId) {
-        let Some(site) = self.site() else { return };
-        let empty = shard.lanes.get(grain).is_none_or(|lane| lane.is_empty_at(site.me()));
-        if empty && !shard.entering.contains_key(grain) && shard.arriving.remove(grain) {
-            site.open(grain);
+        if !shard.arriving.contains(grain) || shard.entering.contains_key(grain) {
+            return;
+        }
+        if shard.lanes.get(grain).is_none_or(|lane| lane.is_empty_at(self.me)) {
+            shard.arriving.remove(grain);
+            if let Some(site) = self.site() {
+                site.open(grain);
+            }
         }
     }
 
@@ -300,11 +328,12 @@ impl Router {
     /// Forgets where grains are that are not being called.
     pub(crate) fn forget_places(&self) {
         self.locations.invalidate_all();
+        self.shards.iter().for_each(|shard| shard.lock().lanes.retain(|_, lane| !lane.is_idle()));
     }
 
     /// Is nothing called?
     pub(super) fn is_idle(&self) -> bool {
-        self.shards.iter().all(|shard| shard.lock().lanes.is_empty())
+        self.shards.iter().all(|shard| shard.lock().lanes.values().all(Lane::is_idle))
     }
 
     /// The grain's activation in this silo has ended and leaves calls. What is called from now on goes behind them.
@@ -354,10 +383,10 @@ impl Router {
         &self,
         from: Incarnation,
         correlation: Correlation,
-        end: impl FnOnce(&mut Shard, Out, &mut Vec<Effect>) -> Step,
+        end: impl FnOnce(&mut Shard, Out, &mut Effects) -> Step,
     ) {
         let number = correlation % SHARDS;
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         {
             let mut shard = self.shards[number as usize].lock();
             // Whoever was not asked cannot answer; nor can anybody twice.
@@ -375,10 +404,11 @@ impl Router {
     /// The connection to a silo is over. What never left goes elsewhere; what may have left is lost.
     pub(crate) fn closed(&self, silo: Incarnation, unsent: &[Correlation], why: &str) {
         for number in 0..SHARDS {
-            let out: Vec<_> = {
+            let mut out: Vec<_> = {
                 let shard = self.shards[number as usize].lock();
                 shard.out.iter().filter(|(_, out)| out.to == silo).map(|(correlation, _)| *correlation).collect()
             };
+            out.sort_unstable();
             for correlation in out {
                 if unsent.contains(&correlation) || chaos::planted(Bug::SentTwice) {
                     self.not_here(silo, correlation);
@@ -393,6 +423,7 @@ impl Router {
                         self.locations.invalidate(&out.grain);
                         let Some(lane) = shard.lanes.get_mut(&out.grain) else { return Step::Wait };
                         let (call, step) = lane.answered(out.number);
+                        lane.forget_place();
                         effects.extend(call.map(|call| {
                             let fault = named(&call, fault);
                             Effect::Reply(call, Err(fault))
@@ -412,9 +443,11 @@ impl Router {
         let ended =
             |call: &RemoteCall| call.deadline <= now || call.reply.as_ref().is_some_and(|reply| !reply.is_wanted());
         for number in 0..SHARDS {
-            let mut effects = Vec::new();
+            let mut effects = Effects::default();
             let mut shard = self.shards[number as usize].lock();
-            let mut grains: Vec<_> = shard.lanes.keys().cloned().collect();
+            shard.lanes.retain(|_, lane| !lane.is_forgotten());
+            let waiting = shard.lanes.iter().filter(|(_, lane)| lane.waiting() > 0);
+            let mut grains: Vec<_> = waiting.map(|(grain, _)| grain.clone()).collect();
             grains.sort();
             for grain in grains {
                 let Some(lane) = shard.lanes.get_mut(&grain) else { continue };
@@ -425,7 +458,8 @@ impl Router {
                 }));
             }
             let over = |out: &Out| shard.lanes.get(&out.grain).and_then(|lane| lane.get(out.number)).is_none_or(ended);
-            let over: Vec<_> = shard.out.iter().filter(|(_, out)| over(out)).map(|(c, out)| (*c, out.to)).collect();
+            let mut over: Vec<_> = shard.out.iter().filter(|(_, out)| over(out)).map(|(c, out)| (*c, out.to)).collect();
+            over.sort_unstable();
             for (correlation, to) in over {
                 let Some(out) = shard.out.remove(&correlation) else { continue };
                 if let Some(site) = self.site() {
@@ -472,7 +506,7 @@ impl Router {
                 let at = self.locations.get(&grain).map(|location| location.owner);
                 // It may have arrived since the caller looked. Then the call must not go the long way, as the caller's
                 // next one will not.
-                if at.is_none_or(|at| at == site.me()) && site.is_open(&grain) {
+                if at.is_none_or(|at| at == self.me) && site.is_open(&grain) {
                     effects.push(Effect::Serve(call));
                     return Step::Wait;
                 }

@@ -9,13 +9,14 @@ use gristmill_cluster::Incarnation;
 use gristmill_cluster::transport::wire::{Message, NotHere, Request, Response};
 use gristmill_grains::call::deadline_after;
 use gristmill_grains::chaos::{self, Bug};
-use gristmill_grains::port::{CallOptions, RemoteCall, Runtime};
+use gristmill_grains::port::{CallOptions, RemoteCall, Reply, Runtime};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::gateway::ClientCall;
+use super::inbox::MAX_INBOX;
 use super::node::Node;
 use super::site::Site;
 use super::wires::{Correlation, SendError};
@@ -61,30 +62,50 @@ impl Serving {
 }
 
 /// Serves what comes, in order; a turn may be polled here, so there are several of these.
-pub(super) async fn dispatch(node: Weak<Node>, mut inbox: mpsc::Receiver<Item>) {
-    while let Some(item) = inbox.recv().await {
+pub(super) async fn dispatch(node: Weak<Node>, queue: usize, mut items: mpsc::Receiver<Item>) {
+    while let Some(item) = items.recv().await {
         let Some(node) = node.upgrade() else { return };
-        match item.from {
-            Caller::Client(call) => node.serve_client(call, item.request),
-            Caller::Silo(from) => {
-                let own = (from == node.me()).then(|| item.request.target.clone());
-                let correlation = item.request.correlation;
-                // Keys, arguments and results are the user's code.
-                if let Err(message) = guarded(|| node.serve(from, item.request)) {
-                    let fault = Fault::maybe_executed_with(Cause::Panicked { message });
-                    node.reply(from, correlation, Err(fault));
-                }
-                if let Some(grain) = own {
-                    node.router().entered(&grain);
-                }
-            }
-        }
+        node.serve_item(item);
+        node.inbox.served(queue);
         // Each call took from the task's budget; the rest waits its turn.
         tokio::task::coop::consume_budget().await;
     }
 }
 
 impl Node {
+    /// Serves a request: at once if `now` and nothing waits that has to be served before.
+    pub(super) fn take(self: &Arc<Self>, item: Item, now: bool) {
+        if now && self.inbox.is_clear_for(&item.request.target) {
+            return self.serve_item(item);
+        }
+        if let Err(Item { from, request }) = self.inbox.push(item) {
+            let fault = Fault::not_executed(Cause::Overloaded { limit: MAX_INBOX }).of(&request.target);
+            match from {
+                Caller::Client(call) => call.reply(Err(fault)),
+                Caller::Silo(from) => self.reply(from, request.correlation, Err(fault)),
+            }
+        }
+    }
+
+    fn serve_item(self: &Arc<Self>, item: Item) {
+        let Item { from, request } = item;
+        match from {
+            Caller::Client(call) => self.serve_client(call, request),
+            Caller::Silo(from) => {
+                let own = (from == self.me()).then(|| request.target.clone());
+                let correlation = request.correlation;
+                // Keys, arguments and results are the user's code.
+                if let Err(message) = guarded(|| self.serve(from, request)) {
+                    let fault = Fault::maybe_executed_with(Cause::Panicked { message });
+                    self.reply(from, correlation, Err(fault));
+                }
+                if let Some(grain) = own {
+                    self.router().entered(&grain);
+                }
+            }
+        }
+    }
+
     fn serve(self: &Arc<Self>, from: Incarnation, request: Request) {
         let Some(core) = self.core() else { return };
         let Request {

@@ -8,7 +8,8 @@ use gristmill_grains::port::RemoteCall;
 use gristmill_grains::turn::ChainNode;
 use gristmill_grains::{Fault, GrainId};
 
-use super::node::{MAX_CHAIN, MAX_INBOX, Node};
+use super::inbox::MAX_INBOX;
+use super::node::{MAX_CHAIN, Node};
 use super::serve::{Caller, Item};
 use super::wires::{Receiver, SendError};
 
@@ -49,7 +50,7 @@ impl Site for Node {
         match message {
             Message::Request(request) => {
                 let item = Item { from: Caller::Silo(to), request };
-                self.enqueue(item).map_err(|_| SendError::Overloaded { limit: MAX_INBOX })
+                self.inbox.push(item).map_err(|_| SendError::Overloaded { limit: MAX_INBOX })
             }
             other => {
                 self.receive(to, other);

@@ -53,8 +53,8 @@ pub(crate) async fn join(
     if let Some(secret) = &options.secret {
         network = network.secret(secret.clone());
     }
-    let (handle, receiver) = (thread.handle.clone(), wires.clone());
-    let starting = thread.handle.spawn(Network::start(network, machine.net.clone(), handle, receiver));
+    let (handle, receiver) = (Handle::current(), wires.clone());
+    let starting = handle.clone().spawn(Network::start(network, machine.net.clone(), handle, receiver));
     let network = starting.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     wires.set_network(network.clone());
     let address = network.address();

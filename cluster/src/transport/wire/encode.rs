@@ -55,14 +55,24 @@ impl Message {
     /// A field is over its limit.
     pub fn encode(&self) -> Result<Encoded, TooLarge> {
         let mut head = BytesMut::new();
-        let body = put(self, &mut head).map_err(|Over(field)| TooLarge { field })?;
+        let body = self.encode_head(&mut head)?;
+        Ok(Encoded { kind: self.kind(), head: head.freeze(), body })
+    }
+
+    /// Appends all but the body to `out`; gives the body.
+    ///
+    /// # Errors
+    /// A field is over its limit.
+    pub(crate) fn encode_head(&self, out: &mut BytesMut) -> Result<Bytes, TooLarge> {
+        let before = out.len();
+        let body = put(self, out).map_err(|Over(field)| TooLarge { field })?;
         if body.len() > limits::BODY {
             return Err(TooLarge { field: "body" });
         }
-        if head.len() > limits::HEAD {
+        if out.len() - before > limits::HEAD {
             return Err(TooLarge { field: "header" });
         }
-        Ok(Encoded { kind: self.kind(), head: head.freeze(), body })
+        Ok(body)
     }
 }
 
