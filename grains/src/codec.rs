@@ -9,6 +9,9 @@ use crate::{Cause, Fault};
 /// The largest body of one call, in bytes, as a decoder accepts it.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
 
+/// Room for most values, so that encoding them allocates once.
+const MOSTLY: usize = 128;
+
 /// What a decoder may claim: numbers are counted by their size in memory, up to 16 bytes for one byte of input.
 const MAX_CLAIM: usize = 16 * MAX_BODY;
 
@@ -22,7 +25,9 @@ fn wire_config() -> impl config::Config {
 /// # Errors
 /// [`Cause::Codec`] when the value refuses to be serialized or is over [`MAX_BODY`].
 pub fn encode_wire<T: Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
-    let bytes = bincode::serde::encode_to_vec(value, wire_config()).map_err(|error| codec(error.to_string()))?;
+    let mut bytes = Vec::with_capacity(MOSTLY);
+    bincode::serde::encode_into_std_write(value, &mut bytes, wire_config())
+        .map_err(|error| codec(error.to_string()))?;
     if bytes.len() > MAX_BODY {
         return Err(codec(format!("{} bytes, the limit is {MAX_BODY}", bytes.len())));
     }

@@ -117,7 +117,7 @@ impl GrainKey for StrKey {
     fn validate(&self) -> Result<(), InvalidKey> {
         if self.0.len() > MAX_KEY_LEN {
             Err(InvalidKey(format!("{} bytes, the limit is {MAX_KEY_LEN}", self.0.len())))
-        } else if self.0.trim().is_empty() {
+        } else if self.0.chars().all(char::is_whitespace) {
             Err(InvalidKey("it is empty or blank".to_owned()))
         } else {
             Ok(())

@@ -51,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) outgoing: Vec<Arc<dyn CallFilter>>,
     pub(crate) hosts: RwLock<Vec<Arc<dyn AnyHost>>>,
     pub(crate) bindings: RwLock<BTreeMap<String, Arc<Binding>>>,
-    pub(crate) wire: RwLock<BTreeMap<&'static str, BTreeMap<u32, Arc<dyn WireCall>>>>,
+    pub(crate) wire: RwLock<BTreeMap<&'static str, WireMethods>>,
     pub(crate) graph: WaitGraph,
     pub(crate) sweeper: Sweeper,
     pub(crate) placements: BTreeMap<String, Arc<dyn PlacementStrategy>>,

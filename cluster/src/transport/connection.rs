@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::LinkError;
 use super::keepalive::KEEPALIVE;
@@ -24,6 +24,10 @@ use super::wire::{Message, Reassembly};
 const GATE_INTERVAL: Duration = Duration::from_millis(100);
 /// How many messages are taken before others may use the thread.
 const AT_ONCE: usize = 64;
+/// After how many it is looked at the time.
+const LOOK: usize = 16;
+/// How long messages that arrived together keep the receiver busy before it is behind.
+const INLINE: Duration = Duration::from_millis(1);
 /// How long a failed write waits for what the reader knows: a goodbye may be in the buffer.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -126,7 +130,9 @@ impl Reading {
                 return Err(LinkError::Closed);
             }
             self.link.touch();
-            while !self.link.outbound.corked(|| self.take(&mut buffer, &mut decoder, &mut reassembly))? {
+            let arrived = Instant::now();
+            self.link.set_behind(false);
+            while !self.link.outbound.corked(|| self.take(&mut buffer, &mut decoder, &mut reassembly, arrived))? {
                 // What that led to took from the task's budget; the rest waits its turn.
                 tokio::task::coop::consume_budget().await;
             }
@@ -139,8 +145,12 @@ impl Reading {
         buffer: &mut BytesMut,
         decoder: &mut FrameDecoder,
         reassembly: &mut Reassembly,
+        arrived: Instant,
     ) -> Result<bool, LinkError> {
-        for _ in 0..AT_ONCE {
+        for number in 0..AT_ONCE {
+            if number % LOOK == 0 && arrived.elapsed() > INLINE {
+                self.link.set_behind(true);
+            }
             let Some(frame) = decoder.next(buffer)? else { return Ok(true) };
             let Some((kind, bytes)) = reassembly.push(frame)? else { continue };
             let message = Message::decode(kind, bytes)?;

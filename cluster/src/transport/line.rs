@@ -56,18 +56,18 @@ impl Line {
             }
         };
         let head = start + MARK;
-        let size = self.small.len() - head + body.len();
+        let size = self.small.len() - head + body.map_or(0, Bytes::len);
         if size > room {
             self.small.truncate(start);
             return Ok(None);
         }
         let kind = if size > PART_SIZE {
             let head = Bytes::copy_from_slice(&self.small[head..]);
-            self.large.push_back(Encoded { kind: message.kind(), head, body });
+            self.large.push_back(Encoded { kind: message.kind(), head, body: body.cloned().unwrap_or_default() });
             self.small.truncate(start + MARK);
             LARGE
         } else {
-            self.small.extend_from_slice(&body);
+            self.small.extend_from_slice(body.map_or(&[], |body| body));
             message.kind()
         };
         self.small[start] = kind;

@@ -39,6 +39,8 @@ pub struct Link {
     made: Instant,
     /// Microseconds from `made` to the last bytes, plus one; 0 before any.
     received: AtomicU64,
+    /// What arrived together has taken long.
+    behind: AtomicBool,
     /// What it was when it was last looked at, and how often it was the same since.
     silence: Mutex<(u64, u32)>,
 }
@@ -56,6 +58,7 @@ impl Link {
             why: Mutex::new(None),
             made: Instant::now(),
             received: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
             silence: Mutex::new((0, 0)),
         })
     }
@@ -110,6 +113,16 @@ impl Link {
     pub fn last_received(&self) -> Option<Instant> {
         let micros = self.received.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.made + Duration::from_micros(micros))
+    }
+
+    /// Has the receiver been busy for some time with messages that arrived together? Then others
+    /// should do what is left, if they can.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
     /// How many messages wait to be sent, and how many bytes they are.

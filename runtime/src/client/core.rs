@@ -239,10 +239,6 @@ impl Receiver for ClientCore {
 }
 
 impl Site for ClientCore {
-    fn me(&self) -> Incarnation {
-        self.incarnation
-    }
-
     fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
         let mut gateways = self.gateways.lock();
         let gateway = gateways.open.get_mut(&to).ok_or(SendError::Gone)?;

@@ -21,9 +21,6 @@ use super::node::Node;
 use super::serve::{Caller, Item};
 use super::wires::{Correlation, SendError, Wires};
 
-/// How long requests that arrived together are served on the connection's task.
-const MAX_INLINE: Duration = Duration::from_micros(500);
-
 /// The wires of a silo on a real network.
 pub(crate) struct NetWires {
     network: OnceLock<Network>,
@@ -202,17 +199,17 @@ impl Receiver for NetWires {
 
     fn message(&self, from: &Arc<Link>, message: Message) {
         // Turns are polled right here, on the connection's task, until they have taken some time: then other threads help.
-        let now = || from.last_received().is_some_and(|at| at.elapsed() < MAX_INLINE);
+        let now = !from.is_behind();
         if is_client(from) {
             if let Some(node) = self.node() {
-                node.client_message(from, message, now());
+                node.client_message(from, message, now);
             }
             return;
         }
         match message {
             Message::Request(request) => {
                 if let (Some(node), Some(silo)) = (self.node(), from.incarnation()) {
-                    node.take(Item { from: Caller::Silo(silo), request }, now());
+                    node.take(Item { from: Caller::Silo(silo), request }, now);
                 }
             }
             Message::ViewHint { .. } => self.news.notify_one(),

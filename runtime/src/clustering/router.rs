@@ -358,7 +358,11 @@ impl Router {
             let Some(lane) = shard.lanes.get_mut(&out.grain) else { return Step::Wait };
             let (call, step) = lane.answered(out.number);
             effects.extend(call.map(|call| Effect::Reply(call, answer)));
-            step
+            match step {
+                // It stays, as it knows the way.
+                Step::Over if lane.is_idle() && out.to != self.me && !shard.arriving.contains(&out.grain) => Step::Wait,
+                step => step,
+            }
         });
     }
 
@@ -502,7 +506,7 @@ impl Router {
         let Some(site) = self.site() else { return };
         let grain = call.grain.clone();
         self.change(&grain, |shard, effects| {
-            if !shard.lanes.contains_key(&grain) {
+            let Some(lane) = shard.lanes.get_mut(&grain) else {
                 let at = self.locations.get(&grain).map(|location| location.owner);
                 // It may have arrived since the caller looked. Then the call must not go the long way, as the caller's
                 // next one will not.
@@ -513,9 +517,9 @@ impl Router {
                 if at.is_none() {
                     effects.push(Effect::Resolve(grain.clone()));
                 }
-                shard.lanes.insert(grain.clone(), Lane::new(at));
-            }
-            let Some(lane) = shard.lanes.get_mut(&grain) else { return Step::Wait };
+                let lane = shard.lanes.entry(grain.clone()).or_insert_with(|| Lane::new(at));
+                return lane.push(call);
+            };
             if lane.waiting() >= MAX_WAITING {
                 let fault = named(&call, Fault::not_executed(Cause::Overloaded { limit: MAX_WAITING }));
                 effects.push(Effect::Reply(call, Err(fault)));

@@ -15,7 +15,6 @@ use super::wires::{Receiver, SendError};
 
 /// A silo or a client, as its router sees it.
 pub(crate) trait Site: Send + Sync + 'static {
-    fn me(&self) -> Incarnation;
     /// Sends a message; to itself, too. With the router's lock held: at once.
     fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError>;
     /// Finds out where the grain is, if not where `stale` says, and tells by [`Router::found`](super::router::Router::found).
@@ -33,10 +32,6 @@ pub(crate) trait Site: Send + Sync + 'static {
 }
 
 impl Site for Node {
-    fn me(&self) -> Incarnation {
-        self.me()
-    }
-
     fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
         if to != self.me() {
             let asks = matches!(message, Message::Request(_) | Message::Control(_));

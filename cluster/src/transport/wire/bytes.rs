@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 /// Bytes that are no value of the format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -13,34 +13,32 @@ pub struct Malformed {
 }
 
 /// Takes fields off the front of `bytes`. Every length is checked before it is used.
-pub(crate) struct Fields {
-    bytes: Bytes,
+pub(crate) struct Fields<'a> {
+    bytes: &'a [u8],
 }
 
-impl fmt::Debug for Fields {
+impl fmt::Debug for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fields({} bytes left)", self.bytes.len())
     }
 }
 
-impl Fields {
-    pub(crate) fn new(bytes: Bytes) -> Self {
+impl<'a> Fields<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
     /// The next `len` bytes, not copied.
-    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<Bytes, Malformed> {
-        if self.bytes.len() < len {
-            return Err(Malformed { field });
-        }
-        Ok(self.bytes.split_to(len))
+    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(Malformed { field })?;
+        self.bytes = rest;
+        Ok(taken)
     }
 
     pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Malformed> {
-        let (first, _) = self.bytes.split_first_chunk::<N>().ok_or(Malformed { field })?;
-        let array = *first;
-        self.bytes.advance(N);
-        Ok(array)
+        let (first, rest) = self.bytes.split_first_chunk::<N>().ok_or(Malformed { field })?;
+        self.bytes = rest;
+        Ok(*first)
     }
 
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, Malformed> {
@@ -74,13 +72,13 @@ impl Fields {
     }
 
     /// Text of at most 255 bytes.
-    pub(crate) fn short(&mut self, field: &'static str) -> Result<String, Malformed> {
+    pub(crate) fn short(&mut self, field: &'static str) -> Result<&'a str, Malformed> {
         let len = self.u8(field)?;
         self.text(len.into(), field)
     }
 
     /// Text of at most `max` bytes, its length in two bytes.
-    pub(crate) fn long(&mut self, max: usize, field: &'static str) -> Result<String, Malformed> {
+    pub(crate) fn long(&mut self, max: usize, field: &'static str) -> Result<&'a str, Malformed> {
         let len = usize::from(self.u16(field)?);
         if len > max {
             return Err(Malformed { field });
@@ -88,14 +86,13 @@ impl Fields {
         self.text(len, field)
     }
 
-    fn text(&mut self, len: usize, field: &'static str) -> Result<String, Malformed> {
-        let bytes = self.take(len, field)?;
-        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| Malformed { field })
+    fn text(&mut self, len: usize, field: &'static str) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.take(len, field)?).map_err(|_| Malformed { field })
     }
 
     /// What is left: a body.
-    pub(crate) fn rest(&mut self) -> Bytes {
-        self.bytes.split_off(0)
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
     }
 
     /// Nothing may be left.

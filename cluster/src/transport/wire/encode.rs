@@ -56,17 +56,17 @@ impl Message {
     pub fn encode(&self) -> Result<Encoded, TooLarge> {
         let mut head = BytesMut::new();
         let body = self.encode_head(&mut head)?;
-        Ok(Encoded { kind: self.kind(), head: head.freeze(), body })
+        Ok(Encoded { kind: self.kind(), head: head.freeze(), body: body.cloned().unwrap_or_default() })
     }
 
     /// Appends all but the body to `out`; gives the body.
     ///
     /// # Errors
     /// A field is over its limit.
-    pub(crate) fn encode_head(&self, out: &mut BytesMut) -> Result<Bytes, TooLarge> {
+    pub(crate) fn encode_head(&self, out: &mut BytesMut) -> Result<Option<&Bytes>, TooLarge> {
         let before = out.len();
         let body = put(self, out).map_err(|Over(field)| TooLarge { field })?;
-        if body.len() > limits::BODY {
+        if body.is_some_and(|body| body.len() > limits::BODY) {
             return Err(TooLarge { field: "body" });
         }
         if out.len() - before > limits::HEAD {
@@ -77,11 +77,11 @@ impl Message {
 }
 
 /// Writes the fields; gives the body.
-fn put(message: &Message, out: &mut BytesMut) -> Result<Bytes, Over> {
+fn put<'a>(message: &'a Message, out: &mut BytesMut) -> Result<Option<&'a Bytes>, Over> {
     match message {
         Message::Request(request) => {
             put_request(request, out)?;
-            return Ok(request.body.clone());
+            return Ok(Some(&request.body));
         }
         Message::Response(response) => {
             out.reserve(9);
@@ -89,7 +89,7 @@ fn put(message: &Message, out: &mut BytesMut) -> Result<Bytes, Over> {
             match &response.result {
                 Ok(body) => {
                     out.put_u8(0);
-                    return Ok(body.clone());
+                    return Ok(Some(body));
                 }
                 Err(fault) => {
                     out.put_u8(1);
@@ -100,7 +100,7 @@ fn put(message: &Message, out: &mut BytesMut) -> Result<Bytes, Over> {
         Message::NotHere(answer) => put_not_here(answer, out),
         Message::Control(control) | Message::ControlReply(control) => {
             out.put_u64_le(control.correlation);
-            return Ok(control.body.clone());
+            return Ok(Some(&control.body));
         }
         Message::Cancel { correlation: number }
         | Message::Probe { number }
@@ -108,7 +108,7 @@ fn put(message: &Message, out: &mut BytesMut) -> Result<Bytes, Over> {
         | Message::ViewHint { version: number } => out.put_u64_le(*number),
         Message::Goodbye => {}
     }
-    Ok(Bytes::new())
+    Ok(None)
 }
 
 fn put_request(request: &Request, out: &mut BytesMut) -> Result<(), Over> {

@@ -40,7 +40,7 @@ impl Handshake {
         if crc32c::crc32c_append(crc32c::crc32c(&header[..5]), payload) != checksum {
             return Err(HandshakeFrameError::Checksum);
         }
-        let mut fields = Fields::new(Bytes::copy_from_slice(payload));
+        let mut fields = Fields::new(payload);
         let frame = take(kind, &mut fields)?;
         fields.end("end of handshake frame")?;
         Ok(Some((frame, HEADER + size)))
@@ -118,7 +118,7 @@ fn put_refusal(refusal: Refusal, out: &mut BytesMut) {
     }
 }
 
-fn take(kind: u8, fields: &mut Fields) -> Result<Handshake, HandshakeFrameError> {
+fn take(kind: u8, fields: &mut Fields<'_>) -> Result<Handshake, HandshakeFrameError> {
     Ok(match kind {
         1 => {
             magic(fields)?;
@@ -142,22 +142,22 @@ fn take(kind: u8, fields: &mut Fields) -> Result<Handshake, HandshakeFrameError>
     })
 }
 
-fn magic(fields: &mut Fields) -> Result<(), HandshakeFrameError> {
+fn magic(fields: &mut Fields<'_>) -> Result<(), HandshakeFrameError> {
     if fields.array("magic")? == MAGIC { Ok(()) } else { Err(HandshakeFrameError::Magic) }
 }
 
-fn incarnation(fields: &mut Fields) -> Result<Incarnation, Malformed> {
+fn incarnation(fields: &mut Fields<'_>) -> Result<Incarnation, Malformed> {
     fields.id("incarnation").map(Incarnation::from_u128)
 }
 
-fn identity(fields: &mut Fields) -> Result<Identity, Malformed> {
+fn identity(fields: &mut Fields<'_>) -> Result<Identity, Malformed> {
     let role = if fields.flag("role")? { Role::Client } else { Role::Silo };
     let (incarnation, join) = (incarnation(fields)?, fields.u64("join")?);
-    let (cluster, address) = (fields.short("cluster id")?, fields.long(MAX_ADDRESS, "address")?);
+    let (cluster, address) = (fields.short("cluster id")?.to_owned(), fields.long(MAX_ADDRESS, "address")?.to_owned());
     Ok(Identity { cluster, role, incarnation, join, address })
 }
 
-fn refusal(fields: &mut Fields) -> Result<Refusal, Malformed> {
+fn refusal(fields: &mut Fields<'_>) -> Result<Refusal, Malformed> {
     let code = fields.u8("refusal")?;
     Ok(match code {
         1 => Refusal::WrongCluster,
