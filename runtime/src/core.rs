@@ -36,6 +36,9 @@ const STOPPED: u8 = 2;
 /// A later silo runs on the same storage.
 const SUPERSEDED: u8 = 3;
 
+/// The methods of an interface, by their wire ids.
+type WireMethods = BTreeMap<u32, Arc<dyn WireCall>>;
+
 /// What all parts of a silo share.
 pub(crate) struct Core {
     pub(crate) me: Weak<Core>,

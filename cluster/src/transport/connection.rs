@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::LinkError;
 use super::keepalive::KEEPALIVE;
@@ -48,8 +48,7 @@ pub(crate) async fn run(
     schedule: &mut Schedule,
 ) -> LinkError {
     let (read, write) = tokio::io::split(stream);
-    let reading =
-        Reading { link: link.clone(), receiver: context.receiver.clone(), stall: context.limits.stall_timeout };
+    let reading = Reading { link: link.clone(), receiver: context.receiver.clone(), limits: context.limits.clone() };
     let mut reader = context.handle.spawn(reading.run(read));
     let mut read_ended = None;
     let why = {
@@ -102,7 +101,7 @@ async fn after_others() {
 struct Reading {
     link: Arc<Link>,
     receiver: Arc<dyn Receiver>,
-    stall: Duration,
+    limits: Arc<Limits>,
 }
 
 impl Reading {
@@ -116,25 +115,33 @@ impl Reading {
     async fn read_all(&self, read: &mut (impl AsyncRead + Unpin)) -> Result<Infallible, LinkError> {
         let (mut decoder, mut reassembly) = (FrameDecoder::default(), Reassembly::default());
         let mut buffer = BytesMut::new();
+        // When the first byte of what is in the buffer came, or its last frame was whole.
+        let mut begun = Instant::now();
         loop {
             if buffer.capacity() - buffer.len() < MAX_PAYLOAD / 4 {
                 buffer.reserve(HEADER + MAX_PAYLOAD);
             }
-            let count = if buffer.is_empty() && reassembly.incomplete() == 0 {
-                read.read_buf(&mut buffer).await
+            let is_within_frame = !buffer.is_empty();
+            let more = read.read_buf(&mut buffer);
+            let count = if is_within_frame {
+                timeout_at(begun + self.limits.frame_timeout, more).await.map_err(|_| LinkError::Stalled)?
+            } else if reassembly.incomplete() > 0 {
+                timeout(self.limits.stall_timeout, more).await.map_err(|_| LinkError::Stalled)?
             } else {
-                let more = timeout(self.stall, read.read_buf(&mut buffer)).await;
-                more.map_err(|_| LinkError::Stalled)?
+                more.await
             };
             if count.map_err(|error| LinkError::of_open(&error))? == 0 {
                 return Err(LinkError::Closed);
             }
             self.link.touch();
-            let arrived = Instant::now();
+            let (arrived, unread) = (Instant::now(), buffer.len());
             self.link.set_behind(false);
             while !self.link.outbound.corked(|| self.take(&mut buffer, &mut decoder, &mut reassembly, arrived))? {
                 // What that led to took from the task's budget; the rest waits its turn.
                 tokio::task::coop::consume_budget().await;
+            }
+            if !is_within_frame || buffer.len() < unread {
+                begun = arrived;
             }
         }
     }

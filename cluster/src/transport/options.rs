@@ -46,8 +46,11 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// For a handshake, TLS included. 5 s.
     pub handshake_timeout: Duration,
-    /// Without progress of a write, or of a frame that has begun. 30 s.
+    /// Without progress of a write, or of a message in parts. 30 s.
     pub stall_timeout: Duration,
+    /// For a frame to arrive whole, from its first byte: one whose length was changed on the way would otherwise take in all
+    /// that follows as its own. 10 s.
+    pub frame_timeout: Duration,
     /// Between two looks at each connection. One by which nothing comes is asked whether it is there, and ended after five
     /// looks without a byte. 2 s.
     pub keepalive: Duration,
@@ -69,6 +72,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
+            frame_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(2),
             goodbye_timeout: Duration::from_secs(2),
             backoff: Duration::from_millis(50),

@@ -282,6 +282,28 @@ fn an_honest_stream_arrives_whole() {
     assert_eq!(why, LinkError::Closed);
 }
 
+/// Found in simulation: as every byte was life, such a connection took requests and never answered one.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_takes_in_those_behind_it_ends_the_link() {
+    let net = MemoryNet::new();
+    let mut a = Node::start(silo(1, "a:1"), net.host("a")).await.unwrap();
+    let mut stream = admitted(&net, "a:1").await;
+    a.opened().await;
+    let mut bytes = honest();
+    bytes[1] ^= 0xf0; // of the length
+    let mut pieces = bytes.chunks(100).cycle();
+    let trickle = async {
+        // A byte is life, so the keepalive has nothing to say.
+        while stream.write_all(pieces.next().unwrap()).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let closed = tokio::time::timeout(Duration::from_secs(12), a.closed());
+    let (why, _) =
+        tokio::select! { closed = closed => closed.expect("it is noticed"), () = trickle => a.closed().await };
+    assert_eq!(why, LinkError::Stalled);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
