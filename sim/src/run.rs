@@ -9,7 +9,7 @@ use gristmill::sim::{Bug, Sim, Weather};
 
 use crate::history::Counts;
 use crate::plan::{self, FAULTS, Plan};
-use crate::workloads::{Caller, Workload};
+use crate::workloads::{Caller, Stale, Workload};
 
 /// Hosts that call.
 pub const CLIENTS: usize = 2;
@@ -135,7 +135,8 @@ fn play(settings: &Settings) -> Ran {
         broken.push(format!("I5: something does not answer {ANSWERS:?} after all was well"));
     }
     broken.extend(sim.broken());
-    broken.extend(workloads.iter().flat_map(|workload| workload.check()));
+    let stale = Stale(sim.zombies());
+    broken.extend(workloads.iter().flat_map(|workload| workload.check(&stale)));
     let mut counts = Counts::default();
     workloads.iter().for_each(|workload| counts += workload.counts());
     if settings.plan.rolling && counts.refused + counts.unknown > 0 {

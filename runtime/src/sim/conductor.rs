@@ -32,6 +32,7 @@ pub struct Sim {
     silos: Vec<Process>,
     clients: Vec<Host>,
     views: Views,
+    zombies: Vec<(Micros, Micros)>,
     /// What was told of, for the scenario's print.
     story: Vec<String>,
 }
@@ -66,6 +67,7 @@ impl Sim {
             silos: Vec::new(),
             clients: Vec::new(),
             views: Views::default(),
+            zombies: Vec::new(),
             story: Vec::new(),
         }
     }
@@ -254,12 +256,19 @@ impl Sim {
         self.clients.iter_mut().for_each(|host| host.run_to(end));
         self.now = end;
         self.world.advance();
+        let mut zombie = false;
         for process in &mut self.silos {
             let Some(silo) = process.control.silo() else { continue };
             if let Some(node) = &silo.core().node {
                 let view = node.view();
                 self.views.see(node.me(), &view);
+                zombie |= self.views.is_dead(node.me());
             }
+        }
+        match self.zombies.last_mut() {
+            Some((_, until)) if zombie && *until + TICK == end => *until = end,
+            _ if zombie => self.zombies.push((end - TICK, end)),
+            _ => {}
         }
         for silo in 0..self.silos.len() {
             self.reap(silo);
@@ -420,6 +429,13 @@ impl Sim {
     pub fn broken(&self) -> Vec<String> {
         let state = self.world.0.lock();
         state.redis.oracle.broken.iter().chain(&self.views.broken).cloned().collect()
+    }
+
+    /// From when until when a silo still ran that another one knew to be dead. Nothing that it changes can last; but a
+    /// caller that has not heard of its death may read what it held.
+    pub fn zombies(&self) -> Vec<(Duration, Duration)> {
+        let time = Duration::from_micros;
+        self.zombies.iter().map(|(from, until)| (time(*from), time(*until))).collect()
     }
 
     /// Do all silos that serve agree on who is in the cluster?

@@ -19,6 +19,11 @@ pub(super) struct Views {
 }
 
 impl Views {
+    /// Was it dead in some view?
+    pub(super) fn is_dead(&self, silo: Incarnation) -> bool {
+        self.dead.contains_key(&silo)
+    }
+
     /// A silo has this view now.
     pub(super) fn see(&mut self, silo: Incarnation, view: &View) {
         let last = self.last.insert(silo, view.version);

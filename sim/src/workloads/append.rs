@@ -9,7 +9,7 @@ use gristmill::{Client, SiloBuilder};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-use super::{Caller, PATIENCE, SLACK, Workload, surely};
+use super::{Caller, PATIENCE, SLACK, Stale, Workload, surely};
 use crate::history::{Counts, History, Outcome, Record, told};
 
 /// Lists.
@@ -131,11 +131,11 @@ impl Workload for Append {
         .boxed()
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self, stale: &Stale) -> Vec<String> {
         let finally = self.finally.lock();
         let wrong = |(key, items): (&usize, &Vec<u64>)| {
             let records = self.history.of(*key);
-            wrong(items, &records).map(|(what, items)| {
+            wrong(items, &records, stale).map(|(what, items)| {
                 let about = |record: &&Record<Ask, Answer>| match (&record.call, items.as_slice()) {
                     (Ask::Append(item), about) => about.contains(item),
                     (Ask::Read, about) => about.is_empty(),
@@ -157,7 +157,7 @@ impl Workload for Append {
 }
 
 /// What is wrong with a list, and of which items.
-fn wrong(items: &[u64], records: &[Record<Ask, Answer>]) -> Option<(String, Vec<u64>)> {
+fn wrong(items: &[u64], records: &[Record<Ask, Answer>], stale: &Stale) -> Option<(String, Vec<u64>)> {
     let mut places = BTreeMap::new();
     for (place, item) in items.iter().enumerate() {
         if let Some(before) = places.insert(*item, place) {
@@ -220,6 +220,7 @@ fn wrong(items: &[u64], records: &[Record<Ask, Answer>]) -> Option<(String, Vec<
     for record in records {
         let seen = match &record.outcome {
             Outcome::Done(Answer::Length(length)) => *length as usize - 1,
+            Outcome::Done(Answer::Items(_)) if stale.may_be(record.begin, record.end) => continue,
             Outcome::Done(Answer::Items(seen)) => seen.len(),
             _ => continue,
         };
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn a_good_list_is_good() {
         let records = [appended(1, 0, 1, done(1)), appended(2, 2, 3, Outcome::Unknown), appended(3, 4, 5, done(3))];
-        assert_eq!(wrong(&[1, 2, 3], &records), None);
+        assert_eq!(wrong(&[1, 2, 3], &records, &Stale::default()), None);
     }
 
     #[test]
@@ -273,7 +274,7 @@ mod tests {
             (&[2, 1], &[one.clone(), two.clone()], "is number"),
         ];
         for (items, records, what) in cases {
-            let found = wrong(items, records).map(|(found, _)| found).unwrap_or_default();
+            let found = wrong(items, records, &Stale::default()).map(|(found, _)| found).unwrap_or_default();
             assert!(found.contains(what), "{items:?}: {found}");
         }
     }
@@ -283,6 +284,8 @@ mod tests {
         let at = Duration::from_secs(5);
         let outcome = Outcome::Done(Answer::Items(Vec::new()));
         let read = Record { who: 1, key: 0, call: Ask::Read, begin: at, end: at, outcome };
-        assert!(wrong(&[1], &[appended(1, 0, 1, done(1)), read]).is_some());
+        let records = [appended(1, 0, 1, done(1)), read];
+        assert!(wrong(&[1], &records, &Stale::default()).is_some());
+        assert!(wrong(&[1], &records, &Stale(vec![(at, at)])).is_none(), "unless a zombie may have answered");
     }
 }

@@ -10,7 +10,7 @@ use gristmill::{Client, SiloBuilder};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, PATIENCE, SLACK, Workload, surely};
+use super::{Caller, PATIENCE, SLACK, Stale, Workload, surely};
 use crate::history::{Counts, History, told};
 
 /// Accounts.
@@ -163,7 +163,7 @@ impl Workload for Bank {
         .boxed()
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self, _: &Stale) -> Vec<String> {
         let finally = self.finally.lock();
         let sum: i64 = finally.values().sum();
         let wrong = (sum != BEGIN * finally.len() as i64)

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Caller, Workload, surely};
+use super::{Caller, Stale, Workload, surely};
 use crate::history::{Counts, History, Outcome};
 
 /// Ledgers.
@@ -142,7 +142,7 @@ impl Workload for Ledgers {
         .boxed()
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self, _: &Stale) -> Vec<String> {
         let mut wrong = Vec::new();
         for (key, noted) in &*self.finally.lock() {
             let records = self.history.of(*key);

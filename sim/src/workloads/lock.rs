@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use gristmill::prelude::*;
 use gristmill::{Client, SiloBuilder};
 
-use super::{Caller, Workload, surely};
+use super::{Caller, Stale, Workload, surely};
 use crate::history::{Counts, History, Outcome, told};
 
 /// Locks.
@@ -154,7 +154,7 @@ impl Workload for Locks {
         .boxed()
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self, _: &Stale) -> Vec<String> {
         let mut wrong: Vec<_> = (0..KEYS).filter_map(|key| self.two_holders(key)).collect();
         // A call that goes round is refused as a deadlock, and the refusal comes back as an answer.
         let full = |steps: u32| steps >= RING as u32;

@@ -40,13 +40,25 @@ pub trait Workload: Send + Sync {
     fn audit(&self, client: Client) -> BoxFuture<'static, ()>;
 
     /// What cannot be, with the calls that show it.
-    fn check(&self) -> Vec<String>;
+    fn check(&self, stale: &Stale) -> Vec<String>;
 
     /// How many calls it made.
     fn counts(&self) -> Counts;
 
     /// The calls that failed, for people.
     fn failed(&self) -> String;
+}
+
+/// When a silo that is dead to the others may still have answered: what it held was committed, but may be old. Grains are
+/// read like that unless they are strict.
+#[derive(Clone, Debug, Default)]
+pub struct Stale(pub Vec<(Duration, Duration)>);
+
+impl Stale {
+    /// May the answer of this call be old?
+    pub fn may_be(&self, begin: Duration, end: Duration) -> bool {
+        self.0.iter().any(|(from, until)| begin <= *until && *from <= end)
+    }
 }
 
 /// All workloads, new.

@@ -1,12 +1,14 @@
 //! Registers with compare-and-set.
 
+use std::collections::BTreeSet;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gristmill::prelude::*;
 use gristmill::{Client, SiloBuilder};
 
-use super::{Caller, Workload, surely};
-use crate::history::{Clock, Counts, History, Outcome, told};
+use super::{Caller, Stale, Workload, surely};
+use crate::history::{Clock, Counts, History, Outcome, Record, told};
 use crate::linear::{Event, Model, Verdict, check};
 
 /// Registers.
@@ -62,6 +64,15 @@ pub enum Ask {
     Write(u64),
     /// Compare, and set.
     Swap(u64, u64),
+}
+
+impl Ask {
+    fn value(&self) -> Option<u64> {
+        match *self {
+            Self::Read => None,
+            Self::Write(value) | Self::Swap(_, value) => Some(value),
+        }
+    }
 }
 
 /// Its answer: a value, or whether it was set.
@@ -169,10 +180,24 @@ impl Workload for Registers {
         .boxed()
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self, stale: &Stale) -> Vec<String> {
         let wrong = |key: usize| {
-            let records = self.history.of(key);
-            let event = |record: &crate::history::Record<Ask, Answer>| match record.outcome {
+            let mut records = self.history.of(key);
+            let written: BTreeSet<_> = records.iter().filter_map(|record| record.call.value()).chain([0]).collect();
+            let made_up = |record: &Record<Ask, Answer>| match record.outcome {
+                Outcome::Done(Answer::Value(value)) => !written.contains(&value),
+                _ => false,
+            };
+            if let Some(record) = records.iter().find(|record| made_up(record)) {
+                return Some(format!("register-{key} held what nobody wrote:\n{}", told(std::slice::from_ref(record))));
+            }
+            // What changes nothing may have been answered out of what was true before.
+            let old = |record: &Record<Ask, Answer>| {
+                let reads = matches!(record.outcome, Outcome::Done(Answer::Value(_) | Answer::Swapped(false)));
+                reads && stale.may_be(record.begin, record.end)
+            };
+            records.retain(|record| !old(record));
+            let event = |record: &Record<Ask, Answer>| match record.outcome {
                 Outcome::Done(answer) => {
                     Some(Event { call: (record.call, Some(answer)), begin: record.begin, end: Some(record.end) })
                 }
