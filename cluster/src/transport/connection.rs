@@ -1,7 +1,7 @@
 //! The two halves of an open connection: one reads, one writes, and when either ends, both do.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) handle: Handle,
-    pub(crate) receiver: Arc<dyn Receiver>,
+    /// Whoever runs the network, which does not keep it alive.
+    pub(crate) receiver: Weak<dyn Receiver>,
     pub(crate) flush: Arc<Notify>,
     pub(crate) limits: Arc<Limits>,
 }
@@ -100,7 +101,7 @@ async fn after_others() {
 
 struct Reading {
     link: Arc<Link>,
-    receiver: Arc<dyn Receiver>,
+    receiver: Weak<dyn Receiver>,
     limits: Arc<Limits>,
 }
 
@@ -154,6 +155,7 @@ impl Reading {
         reassembly: &mut Reassembly,
         arrived: Instant,
     ) -> Result<bool, LinkError> {
+        let receiver = self.receiver.upgrade().ok_or(LinkError::Stopped)?;
         for number in 0..AT_ONCE {
             if number % LOOK == 0 && arrived.elapsed() > INLINE {
                 self.link.set_behind(true);
@@ -169,7 +171,7 @@ impl Reading {
                 Message::Probe { number } => self.link.outbound.acknowledge(number),
                 Message::ProbeAck { number: KEEPALIVE } => {}
                 Message::Goodbye => return Err(LinkError::Goodbye),
-                message => self.receiver.message(&self.link, message),
+                message => receiver.message(&self.link, message),
             }
         }
         Ok(false)
@@ -193,7 +195,7 @@ impl Writing<'_> {
                 // There are many who send: those whose turn it is come first, so that one write takes what they send.
                 after_others().await;
             }
-            while !self.context.receiver.may_flush() {
+            while !self.context.receiver.upgrade().ok_or(LinkError::Stopped)?.may_flush() {
                 tokio::select! {
                     biased;
                     () = self.context.flush.notified() => {}

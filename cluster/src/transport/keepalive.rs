@@ -16,7 +16,7 @@ pub(crate) const KEEPALIVE: u64 = u64::MAX;
 /// Rounds without a byte, the first of which asks.
 const ROUNDS: u32 = 5;
 
-/// Looks at every open connection, until the network stops.
+/// Looks at every open connection, until the network stops or nobody has it any more.
 pub(crate) async fn watch(network: Arc<Shared>) {
     let period = network.options.limits.keepalive;
     loop {
@@ -29,7 +29,8 @@ pub(crate) async fn watch(network: Arc<Shared>) {
             continue;
         }
         // Rounds are counted, not time: if this process stood still, what the peer has sent meanwhile is read first.
-        let asks = network.context.receiver.may_flush();
+        let Some(receiver) = network.context.receiver.upgrade() else { return network.cut() };
+        let asks = receiver.may_flush();
         let links: Vec<_> = network.links.lock().all.values().filter(|link| link.is_open()).cloned().collect();
         for link in links {
             match link.silent_rounds(asks) {

@@ -57,7 +57,8 @@ impl fmt::Debug for Network {
 }
 
 impl Network {
-    /// Starts to listen, if the options say so. All tasks are spawned on `handle`.
+    /// Starts to listen, if the options say so. All tasks are spawned on `handle`. The receiver is not kept alive: a network
+    /// without one ends by itself.
     ///
     /// # Errors
     /// It cannot listen there, or anybody could connect and that is not allowed.
@@ -87,6 +88,7 @@ impl Network {
             address: options.advertise.clone().or(bound).unwrap_or_default(),
         };
         let limits = Arc::new(options.limits.clone());
+        let receiver = Arc::downgrade(&receiver);
         let context = Context { handle, receiver, flush: Arc::new(Notify::new()), limits };
         let shared = Arc::new(Shared {
             options,
@@ -152,6 +154,11 @@ impl Network {
         self.shared.links.lock().all.values().cloned().collect()
     }
 
+    /// Ends everything at once, without a word to anybody.
+    pub fn cut(&self) {
+        self.shared.cut();
+    }
+
     /// Ends everything: no more connections, the queues are emptied and goodbyes said, within the goodbye timeout; then
     /// every link is ended. When this returns no task runs any more and the receiver is not called any more, unless it
     /// blocks.
@@ -177,6 +184,19 @@ impl Network {
 }
 
 impl Shared {
+    pub(crate) fn cut(&self) {
+        let links: Vec<_> = {
+            let mut links = self.links.lock();
+            links.stopping = true;
+            links.all.values().cloned().collect()
+        };
+        self.stop.cancel();
+        self.tasks.close();
+        for link in links {
+            link.end(LinkError::Stopped);
+        }
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.tasks.spawn_on(task, &self.context.handle));
     }
@@ -194,7 +214,7 @@ impl Shared {
         if self.links.lock().dead.contains(&peer.incarnation) {
             return Err(Refusal::Dead);
         }
-        self.context.receiver.admit(peer)
+        self.context.receiver.upgrade().ok_or(Refusal::Stopping)?.admit(peer)
     }
 
     pub(crate) async fn run_open(
@@ -206,7 +226,7 @@ impl Shared {
     ) -> LinkError {
         link.set_peer(peer);
         link.touch();
-        self.context.receiver.opened(link);
+        self.context.receiver.upgrade().inspect(|receiver| receiver.opened(link));
         // A stop that ran while the handshake ended saw a link that was not open, and ended it; one that runs later
         // finds it open.
         connection::run(&self.context, link, stream, schedule).await
@@ -214,6 +234,6 @@ impl Shared {
 
     pub(crate) fn give_back(&self, link: &Arc<Link>, why: LinkError, schedule: Schedule) {
         let unsent = schedule.into_unsent(link.outbound.close());
-        self.context.receiver.closed(link, why, unsent);
+        self.context.receiver.upgrade().inspect(|receiver| receiver.closed(link, why, unsent));
     }
 }

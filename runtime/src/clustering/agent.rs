@@ -210,6 +210,7 @@ impl Agent {
     /// Is out, without a word.
     pub(crate) fn cut(&self) {
         self.ended.store(true, Ordering::Release);
+        self.wires.cut();
     }
 
     async fn advance(&self, to: Status) -> Result<(), MembershipError> {

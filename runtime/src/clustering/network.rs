@@ -145,6 +145,11 @@ impl NetWires {
         }
     }
 
+    /// Nothing is said or heard any more.
+    pub(super) fn cut(&self) {
+        self.network.get().inspect(|network| network.cut());
+    }
+
     pub(super) async fn stop(&self) {
         if let Some(network) = self.network.get() {
             network.stop().await;

@@ -51,6 +51,9 @@ impl Control {
 
     /// The process is gone: so is what was known of it.
     pub(super) fn forget(&self) {
+        if let Some(silo) = self.silo() {
+            silo.core().take_apart();
+        }
         self.set(Life::Starting);
     }
 

@@ -213,13 +213,25 @@ async fn a_receiver_that_panics_ends_only_the_link() {
     let mut a = Node::start(silo(1, "a:1"), net.host("a")).await.unwrap();
     let (ended, mut why) = tokio::sync::mpsc::unbounded_channel();
     let (host, handle) = (Arc::new(net.host("b")), tokio::runtime::Handle::current());
-    let b = Network::start(silo(2, "b:1"), host, handle, Arc::new(Panicking(ended))).await.unwrap();
+    let receiver = Arc::new(Panicking(ended));
+    let b = Network::start(silo(2, "b:1"), host, handle, receiver.clone()).await.unwrap();
     let to_b = PeerAddress { incarnation: incarnation(2), join: 1, address: b.address() };
     for _ in 0..2 {
         a.network.link(&to_b).unwrap().try_send(request(1, "x", 1)).unwrap();
         assert_eq!(why.recv().await, Some(LinkError::Receiver));
         a.closed().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_nobody_has_ends_by_itself() {
+    let net = MemoryNet::new();
+    let (a, mut b) = pair(&net).await;
+    a.network.link(&b.peer()).unwrap();
+    b.opened().await;
+    drop(a);
+    let closed = tokio::time::timeout(Duration::from_secs(5), b.closed());
+    assert!(matches!(closed.await.expect("it ends").0, LinkError::Closed));
 }
 
 /// A stream to a node, past the handshake, as incarnation 9.
