@@ -38,8 +38,8 @@ pub enum Bug {
     RowsGoBack,
     /// A store that lost writes is not noticed.
     RestartMissed,
-    /// Deadlines are not kept.
-    DeadlineForgotten,
+    /// A call without an answer never ends: not by its deadline, not with its connection.
+    EndsForgotten,
     /// A silo that leaves does not wait until it has answered everything.
     FarewellTooEarly,
     /// Connections that look open and are not stay.
@@ -66,7 +66,7 @@ impl Bug {
         Self::DeadRejoins,
         Self::RowsGoBack,
         Self::RestartMissed,
-        Self::DeadlineForgotten,
+        Self::EndsForgotten,
         Self::FarewellTooEarly,
         Self::KeepaliveOff,
     ];

@@ -49,7 +49,7 @@ impl Sweeper {
             let mut again: Vec<Weak<dyn Swept>> = Vec::new();
             for swept in listed {
                 let Some(activation) = swept.upgrade() else { continue };
-                if chaos::planted(Bug::DeadlineForgotten) {
+                if chaos::planted(Bug::EndsForgotten) {
                     again.push(swept);
                     continue;
                 }

@@ -183,7 +183,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// May output pass without waiting?
     pub(crate) fn is_open(&self) -> bool {
-        self.held.is_empty() && !self.releasing && self.unsettled().is_none()
+        let settled = self.unsettled().is_none() || chaos::planted(Bug::GateOpen);
+        self.held.is_empty() && !self.releasing && settled
     }
 
     /// Is nothing on its way to a storage?
@@ -303,10 +304,7 @@ impl Gate {
         if first && self.releasing {
             return None; // the thread that is at it will see what we made leavable
         }
-        let mut unsettled = self.unsettled().unwrap_or(u64::MAX);
-        if chaos::planted(Bug::GateOpen) {
-            unsettled = u64::MAX;
-        }
+        let unsettled = self.unsettled().unwrap_or(u64::MAX);
         self.releasing = self.held.front().is_some_and(|(generation, _)| *generation < unsettled);
         if self.releasing {
             return self.held.pop_front().map(|(_, item)| item);

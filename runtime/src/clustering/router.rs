@@ -416,7 +416,7 @@ impl Router {
             for correlation in out {
                 if unsent.contains(&correlation) || chaos::planted(Bug::SentTwice) {
                     self.not_here(silo, correlation);
-                } else {
+                } else if !chaos::planted(Bug::EndsForgotten) {
                     let reason = format!("silo {silo}: {why}");
                     let cause = Cause::SiloUnavailable { reason };
                     let fault = match chaos::planted(Bug::LeftCalledUnsent) {
@@ -441,7 +441,7 @@ impl Router {
 
     /// Ends what is overdue, and forgets what nobody waits for.
     pub(crate) fn sweep(&self, now: Instant) {
-        if chaos::planted(Bug::DeadlineForgotten) {
+        if chaos::planted(Bug::EndsForgotten) {
             return;
         }
         let ended =
