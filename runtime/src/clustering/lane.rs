@@ -108,6 +108,11 @@ impl<C> Lane<C> {
 
     /// Takes on a call that the ended activation had.
     pub(crate) fn leave(&mut self, call: C) {
+        if chaos::planted(Bug::MovedBehind) {
+            self.queue.push_back((self.next, call));
+            self.next += 1;
+            return;
+        }
         self.left.push(call);
     }
 
