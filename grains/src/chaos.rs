@@ -73,7 +73,7 @@ impl Bug {
 }
 
 #[cfg(feature = "sim")]
-pub use on::{Chaos, begin, end, is_on, planted, point, reach, reached};
+pub use on::{Chaos, begin, end, is_on, planted, point, reach, reached, set_likely};
 
 #[cfg(feature = "sim")]
 mod on {
@@ -107,6 +107,11 @@ mod on {
     /// No more.
     pub fn end() -> Option<Chaos> {
         CHAOS.take()
+    }
+
+    /// How likely a point is taken from now on.
+    pub fn set_likely(likely: f64) {
+        CHAOS.with_borrow_mut(|chaos| chaos.iter_mut().for_each(|chaos| chaos.likely = likely));
     }
 
     /// Does a simulation run on this thread?

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{GrainId, InvalidKey};
+use crate::{GrainId, InvalidKey, chaos};
 
 /// An error of application code that the runtime only carries.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -162,6 +162,33 @@ struct Inner {
     source: Option<Arc<dyn Error + Send + Sync + 'static>>,
 }
 
+impl Cause {
+    /// As a simulation counts that it was reached.
+    fn place(&self) -> &'static str {
+        match self {
+            Self::Timeout => "cause: timeout",
+            Self::Deadlock { .. } => "cause: deadlock",
+            Self::Overloaded { .. } => "cause: overloaded",
+            Self::ActivationFailed { .. } => "cause: activation failed",
+            Self::ActivationLost { .. } => "cause: activation lost",
+            Self::Fenced => "cause: fenced",
+            Self::Storage { .. } => "cause: storage",
+            Self::SiloUnavailable { .. } => "cause: silo unavailable",
+            Self::UnknownGrain => "cause: unknown grain",
+            Self::UnknownMethod { .. } => "cause: unknown method",
+            Self::InvalidKey { .. } => "cause: invalid key",
+            Self::Panicked { .. } => "cause: panicked",
+            Self::Codec { .. } => "cause: codec",
+            Self::Cancelled => "cause: cancelled",
+            Self::Refused { .. } => "cause: refused",
+            Self::Uncommitted => "cause: uncommitted",
+            Self::Aborted => "cause: aborted",
+            Self::Unbound => "cause: unbound",
+            Self::Moved => "cause: moved",
+        }
+    }
+}
+
 impl Fault {
     /// A failure of a call that did not run.
     pub fn not_executed(cause: Cause) -> Self {
@@ -174,6 +201,7 @@ impl Fault {
     }
 
     fn new(cause: Cause, maybe_executed: bool) -> Self {
+        chaos::reach(cause.place());
         Self(Arc::new(Inner { cause, maybe_executed, grain: None, method: None, detail: None, source: None }))
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gristmill_grains::chaos;
 use gristmill_grains::storage::{Commit, Durability, Fence, GrainStorage, MAX_BATCH, Opened};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{GrainId, StorageError};
@@ -217,6 +218,7 @@ impl Committer {
             }
         };
         drop(commits);
+        let answers = if chaos::point("a commit's answers are lost") { Vec::new() } else { answers };
         let mut answers = answers.into_iter();
         self.batches.fetch_add(1, Ordering::Relaxed);
         let (mut settled, mut trouble, mut again) = (0u64, None, Vec::new());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gristmill_grains::port::Outgoing;
-use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain};
+use gristmill_grains::{Access, Cause, DeactivationReason, Fault, Grain, chaos};
 
 use super::Activation;
 use super::gate::HeldSend;
@@ -209,6 +209,7 @@ impl<G: Grain> Activation<G> {
 
     pub(super) async fn release_claim(&self) {
         let released = match &self.host.core.node {
+            Some(_) if chaos::point("a release is lost") => return,
             Some(node) if self.inner.lock().epoch != 0 => node.release(&self.grain_id(), self.id).await,
             None if !self.host.slots.is_empty() => self.host.core.directory.release(&self.grain_id(), self.id).await,
             _ => Ok(()),

@@ -317,6 +317,9 @@ impl Agent {
     async fn look(&self) {
         // As known before the rows were asked: another look may bring a later view meanwhile.
         let known = self.node.view();
+        if chaos::point("the rows are not read this time") {
+            return;
+        }
         let snapshot = match self.rows.read().await {
             Ok(snapshot) => snapshot,
             Err(error) => return tracing::warn!(%error, "the rows cannot be read"),
@@ -333,6 +336,7 @@ impl Agent {
             None => member.status != Status::Dead,
         });
         if (snapshot.view.version < known.version || lost) && !chaos::planted(Bug::RowsGoBack) {
+            chaos::reach("rows of the membership were written back");
             tracing::error!("the store of the membership went back; writing back what it lost");
             self.restore(&known).await; // or with the next look
             return;

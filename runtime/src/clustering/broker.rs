@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gristmill_cluster::{Answer, Ask, Incarnation, Location, Standing, Status};
+use gristmill_cluster::{Answer, Ask, DirectoryError, Incarnation, Location, Standing, Status};
+use gristmill_grains::chaos;
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault, GrainId};
 use tokio::sync::oneshot;
@@ -51,9 +52,14 @@ impl Node {
         let Ok(_one_of_some) = self.deciding.acquire().await else { return Answer::No };
         let mut refused: Vec<Incarnation> = Vec::new();
         for _ in 0..TRIES {
-            let row = match self.directory().lookup(grain).await {
+            let looked_up = match chaos::point("the directory does not answer") {
+                true => Err(DirectoryError::Unavailable("not this time".to_owned())),
+                false => self.directory().lookup(grain).await,
+            };
+            let row = match looked_up {
                 Ok(row) => row,
                 Err(error) => {
+                    chaos::reach("the silos were asked for want of a directory");
                     tracing::warn!(%grain, %error, "the directory does not say where the grain is; asking the silos");
                     return self.ask_around(grain).await;
                 }
@@ -62,10 +68,16 @@ impl Node {
             let owner = row.filter(|row| !view.is_dead(row.owner, row.join));
             let silo = match owner {
                 // Its silo is to look: it may have lost the activation, and its release may have been lost.
-                Some(row) if Some(row) == stale && !refused.contains(&row.owner) => Some(row.owner),
+                Some(row) if Some(row) == stale && !refused.contains(&row.owner) => {
+                    chaos::reach("an owner was asked to look for its activation");
+                    Some(row.owner)
+                }
                 Some(row) if view.standing(row.owner, row.join) == Standing::Later => return Answer::No,
                 Some(row) => return Answer::At(row),
                 None => {
+                    if row.is_some() {
+                        chaos::reach("the row of a dead silo was replaced");
+                    }
                     let hosts = view.active().filter(|member| {
                         member.info.types.contains(grain.grain_type().as_str())
                             && !refused.contains(&member.incarnation)
@@ -79,7 +91,7 @@ impl Node {
                 false => self.ask(silo, Ask::Activate { grain: grain.clone(), expect: row }).await,
             };
             match answer {
-                Some(Answer::Held(_)) => {}
+                Some(Answer::Held(_)) => chaos::reach("a grain was claimed by another meanwhile"),
                 Some(Answer::No) | None => refused.push(silo),
                 Some(answer) => return answer,
             }

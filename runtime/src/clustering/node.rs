@@ -266,6 +266,7 @@ impl Node {
         floor: u64,
     ) -> Result<Result<Location, Option<Location>>, DirectoryError> {
         let floor = self.epoch.fetch_max(floor, Ordering::Relaxed).max(floor);
+        chaos::reach("an epoch was raised above the store's");
         self.directory.raise(grain, activation, floor).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_cluster::Location;
-use gristmill_grains::GrainId;
+use gristmill_grains::{GrainId, chaos};
 
 use crate::core::Core;
 
@@ -41,6 +41,9 @@ pub(crate) async fn round(core: &Arc<Core>) {
             match node.reassert(&rows).await {
                 Ok(now) => {
                     for ((grain, row), now) in rows.iter().zip(now) {
+                        if now.epoch != row.epoch || now.activation != row.activation {
+                            chaos::reach("a row was not as its activation knew it");
+                        }
                         if now.activation == row.activation && host.location(grain.key()) != Some(*row) {
                             // It ended while its row was being put back.
                             drop(node.release(grain, row.activation).await); // or the next who asks finds out

@@ -170,7 +170,11 @@ impl Router {
                 context: call.request.clone(),
                 body: call.arguments.clone(),
             };
-            match site.tell(to, Message::Request(request)) {
+            let told = match chaos::point("the queue to a silo is full") {
+                true => Err(SendError::Overloaded { limit: 0 }),
+                false => site.tell(to, Message::Request(request)),
+            };
+            match told {
                 Ok(()) => {
                     shard.out.insert(correlation, Out { grain: grain.clone(), number: place, to });
                     if to == self.me {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use gristmill_cluster::Incarnation;
 use gristmill_cluster::transport::wire::{Message, NotHere, Request, Response};
 use gristmill_grains::call::deadline_after;
+use gristmill_grains::chaos;
 use gristmill_grains::port::{CallOptions, RemoteCall, Reply, Runtime};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::{Cause, Fault};
@@ -74,7 +75,7 @@ pub(super) async fn dispatch(node: Weak<Node>, queue: usize, mut items: mpsc::Re
 impl Node {
     /// Serves a request: at once if `now` and nothing waits that has to be served before.
     pub(super) fn take(self: &Arc<Self>, item: Item, now: bool) {
-        if now && self.inbox.is_clear_for(&item.request.target) {
+        if now && !chaos::point("a request waits for a dispatcher") && self.inbox.is_clear_for(&item.request.target) {
             return self.serve_item(item);
         }
         if let Err(Item { from, request }) = self.inbox.push(item) {

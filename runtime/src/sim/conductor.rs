@@ -351,6 +351,7 @@ impl Sim {
     /// The weather from now on.
     pub fn set_weather(&mut self, weather: Weather) {
         self.world.0.lock().weather = weather;
+        chaos::set_likely(weather.points);
     }
 
     /// Kills Redis, until [`start_redis`](Self::start_redis).

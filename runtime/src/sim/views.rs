@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gristmill_cluster::{Incarnation, Status, View};
+use gristmill_grains::chaos;
 
 /// What was seen of the views.
 #[derive(Debug, Default)]
@@ -11,6 +12,8 @@ pub(super) struct Views {
     known: BTreeMap<u64, BTreeMap<Incarnation, Status>>,
     /// By silo: the version that it saw last.
     last: BTreeMap<Incarnation, u64>,
+    /// As seen last, by anybody.
+    statuses: BTreeMap<Incarnation, Status>,
     /// Incarnations that were dead in some view.
     dead: BTreeMap<Incarnation, u64>,
     pub(super) broken: Vec<String>,
@@ -35,6 +38,10 @@ impl Views {
         }
         let members: BTreeMap<_, _> = view.members.values().map(|member| (member.incarnation, member.status)).collect();
         for (member, status) in &members {
+            let before = self.statuses.insert(*member, *status);
+            if before != Some(*status) {
+                chaos::reach(transition(before, *status));
+            }
             match status {
                 Status::Dead => {
                     self.dead.entry(*member).or_insert(view.version);
@@ -53,5 +60,21 @@ impl Views {
         if *known != members && !self.lost {
             self.broken.push(format!("I6: two views of version {}: {known:?} and {members:?}", view.version));
         }
+    }
+}
+
+fn transition(before: Option<Status>, now: Status) -> &'static str {
+    match (before, now) {
+        (None, Status::Joining) => "member: joins",
+        (None, Status::Active) => "member: first seen active",
+        (None, Status::Leaving) => "member: first seen leaving",
+        (None, Status::Dead) => "member: first seen dead",
+        (Some(Status::Joining), Status::Active) => "member: joining to active",
+        (Some(Status::Joining), Status::Leaving) => "member: joining to leaving",
+        (Some(Status::Joining), Status::Dead) => "member: joining to dead",
+        (Some(Status::Active), Status::Leaving) => "member: active to leaving",
+        (Some(Status::Active), Status::Dead) => "member: active to dead",
+        (Some(Status::Leaving), Status::Dead) => "member: leaving to dead",
+        _ => "member: seen by one silo later than by another",
     }
 }
