@@ -10,7 +10,8 @@ use super::keyspace::Keyspace;
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     keys: Keyspace,
-    behind: VecDeque<(u64, Command)>,
+    /// What each command wrote. A script's writes are one transaction: all of them are got, or none.
+    behind: VecDeque<(u64, Vec<Command>)>,
 }
 
 impl Follower {
@@ -18,8 +19,8 @@ impl Follower {
         Self { keys: keys.clone(), behind: VecDeque::new() }
     }
 
-    pub(super) fn wrote(&mut self, now: u64, command: Command) {
-        self.behind.push_back((now, command));
+    pub(super) fn wrote(&mut self, now: u64, commands: Vec<Command>) {
+        self.behind.push_back((now, commands));
     }
 
     pub(super) fn behind(&self) -> usize {
@@ -28,9 +29,11 @@ impl Follower {
 
     pub(super) fn catch_up(&mut self, writes: usize) {
         let writes = writes.min(self.behind.len());
-        for (now, command) in self.behind.drain(..writes) {
-            // It succeeded on the original, so it does here.
-            drop(commands::run(&mut self.keys, &command, now));
+        for (now, commands) in self.behind.drain(..writes) {
+            for command in commands {
+                // It succeeded on the original, so it does here.
+                drop(commands::run(&mut self.keys, &command, now));
+            }
         }
     }
 

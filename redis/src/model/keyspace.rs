@@ -3,8 +3,43 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The fields of a hash.
-pub(super) type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+/// The fields of a hash. They come in the order in which they were made, as those of a server's small hashes do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Fields {
+    named: BTreeMap<Vec<u8>, (u64, Vec<u8>)>,
+    made: u64,
+}
+
+impl Fields {
+    pub(super) fn get(&self, field: &[u8]) -> Option<&Vec<u8>> {
+        self.named.get(field).map(|(_, value)| value)
+    }
+
+    /// Gives what the field held.
+    pub(super) fn insert(&mut self, field: &[u8], value: Vec<u8>) -> Option<Vec<u8>> {
+        if let Some((_, held)) = self.named.get_mut(field) {
+            return Some(std::mem::replace(held, value));
+        }
+        self.made += 1;
+        self.named.insert(field.to_vec(), (self.made, value));
+        None
+    }
+
+    /// Was it there?
+    pub(super) fn remove(&mut self, field: &[u8]) -> bool {
+        self.named.remove(field).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        let mut fields: Vec<_> = self.named.iter().map(|(field, (made, value))| (made, field, value)).collect();
+        fields.sort_unstable_by_key(|(made, ..)| *made);
+        fields.into_iter().map(|(_, field, value)| (field, value))
+    }
+}
 
 /// What a key holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +90,7 @@ impl Keyspace {
     /// The fields of a hash, made if there is none.
     pub(super) fn hash_mut(&mut self, key: &[u8], now: u64) -> Result<&mut Fields, String> {
         if self.live(key, now).is_none() {
-            self.0.insert(key.to_vec(), Entry { held: Held::Hash(BTreeMap::new()), expires: None });
+            self.0.insert(key.to_vec(), Entry { held: Held::Hash(Fields::default()), expires: None });
         }
         match self.0.get_mut(key).map(|entry| &mut entry.held) {
             Some(Held::Hash(fields)) => Ok(fields),
@@ -94,7 +129,7 @@ impl Keyspace {
                 Held::Text(text) => drop(writeln!(out, " = {}", text.escape_ascii())),
                 Held::Hash(fields) => {
                     let _ = writeln!(out);
-                    for (field, value) in fields {
+                    for (field, value) in fields.iter() {
                         let _ = writeln!(out, "  {} = {}", field.escape_ascii(), value.escape_ascii());
                     }
                 }

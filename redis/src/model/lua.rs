@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use mlua::{Error, Function, Lua, MultiValue, StdLib, Value as Of};
+use mlua::{Error, Function, Lua, MultiValue, StdLib, Table, Value as Of};
 use redis::Value;
 
 /// Runs what a script calls.
@@ -22,7 +23,8 @@ pub(super) struct Text<'a> {
 impl<'a> Text<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let Some(rest) = text.strip_prefix("#!") else { return Self { body: text, declared: false, allow_oom: false } };
-        let (first, body) = rest.split_once('\n').unwrap_or((rest, ""));
+        // The line break stays, so that lines keep their numbers.
+        let (first, body) = rest.split_at(rest.find('\n').unwrap_or(rest.len()));
         Self { body, declared: true, allow_oom: first.contains("allow-oom") }
     }
 }
@@ -40,13 +42,43 @@ thread_local! {
     static CALLER: RefCell<Option<Caller>> = const { RefCell::new(None) };
 }
 
-fn failure(error: &Error) -> String {
-    match error {
-        Error::CallbackError { cause, .. } => failure(cause),
-        Error::ExternalError(error) => error.to_string(),
-        // One line, as on the wire.
-        other => format!("ERR {}", other.to_string().lines().next().unwrap_or_default()),
+/// The chunk's name in messages.
+const CHUNK: &str = "user_script";
+
+/// What a command that a script called was refused with, and in which line.
+#[derive(Debug)]
+struct Refused {
+    text: String,
+    line: usize,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
+}
+
+impl std::error::Error for Refused {}
+
+/// An error that ended a script, as the server tells it.
+fn failure(error: &Error, hash: &str) -> String {
+    if let Error::CallbackError { cause, .. } = error {
+        return failure(cause, hash);
+    }
+    if let Some(Refused { text, line }) = error.downcast_ref() {
+        return format!("{text} script: {hash}, on @{CHUNK}:{line}.");
+    }
+    let text = match error {
+        Error::RuntimeError(text) | Error::SyntaxError { message: text, .. } => text.clone(),
+        other => other.to_string(),
+    };
+    // What follows is where it was called from.
+    let text = text.lines().next().unwrap_or_default();
+    if matches!(error, Error::SyntaxError { .. }) {
+        return format!("ERR Error compiling script (new function): {text}");
+    }
+    let line = text.strip_prefix(CHUNK).and_then(|rest| rest.strip_prefix(':')).and_then(|rest| rest.split(':').next());
+    format!("ERR {text} script: {hash}, on @{CHUNK}:{}.", line.unwrap_or_default())
 }
 
 fn outcome(lua: &Lua, value: Value) -> mlua::Result<Of> {
@@ -54,6 +86,7 @@ fn outcome(lua: &Lua, value: Value) -> mlua::Result<Of> {
         Value::Nil => Of::Boolean(false),
         Value::Int(number) => Of::Number(number as f64),
         Value::BulkString(bytes) => Of::String(lua.create_string(bytes)?),
+        Value::Okay => outcome(lua, Value::SimpleString("OK".to_owned()))?,
         Value::SimpleString(text) => {
             let table = lua.create_table()?;
             table.set("ok", text)?;
@@ -72,7 +105,7 @@ fn outcome(lua: &Lua, value: Value) -> mlua::Result<Of> {
 
 /// What a script gave, as a reply.
 fn reply(value: Of) -> Result<Value, String> {
-    let odd = |error: Error| failure(&error);
+    let odd = |error: Error| format!("ERR {error}");
     Ok(match value {
         Of::Boolean(true) => Value::Int(1),
         Of::Integer(number) => Value::Int(number),
@@ -83,7 +116,7 @@ fn reply(value: Of) -> Result<Value, String> {
                 return Err(error);
             }
             if let Ok(Some(status)) = table.get::<Option<String>>("ok") {
-                return Ok(Value::SimpleString(status));
+                return Ok(if status == "OK" { Value::Okay } else { Value::SimpleString(status) });
             }
             let mut items = Vec::new();
             for item in table.sequence_values::<Of>() {
@@ -95,32 +128,35 @@ fn reply(value: Of) -> Result<Value, String> {
     })
 }
 
+fn none_runs() -> Result<Value, String> {
+    Err("ERR no script runs".to_owned())
+}
+
 fn made() -> mlua::Result<Interpreter> {
     let lua = Lua::new_with(StdLib::STRING | StdLib::MATH | StdLib::TABLE, mlua::LuaOptions::default())?;
-    let call = lua.create_function(|lua, args: MultiValue| {
+    let format: Function = lua.globals().get::<Table>("string")?.get("format")?;
+    let call = lua.create_function(move |lua, args: MultiValue| {
         let text = |value: Of| match value {
             Of::String(text) => Ok(text.as_bytes().to_vec()),
-            Of::Integer(number) => Ok(number.to_string().into_bytes()),
-            // As Redis has it: 17 digits.
-            Of::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
-                Ok(format!("{number:.0}").into_bytes())
+            Of::Integer(_) | Of::Number(_) => {
+                Ok(format.call::<mlua::String>(("%.17g", value)).map(|text| text.as_bytes().to_vec())?)
             }
-            _ => Err(Error::external("ERR Lua redis lib command arguments must be strings or integers")),
+            _ => Err(Error::external("")),
         };
-        let command = args.into_iter().map(text).collect::<mlua::Result<Vec<_>>>()?;
-        let answer = CALLER.with_borrow_mut(|caller| match caller {
-            Some(caller) => caller(&command),
-            None => Err("ERR no script runs".to_owned()),
-        });
-        outcome(lua, answer.map_err(Error::external)?)
+        let command = args.into_iter().map(text).collect::<mlua::Result<Vec<_>>>();
+        let answer = command
+            .map_err(|_| "ERR Lua redis lib command arguments must be strings or integers".to_owned())
+            .and_then(|command| {
+                CALLER.with_borrow_mut(|caller| caller.as_mut().map_or_else(none_runs, |caller| caller(&command)))
+            });
+        // The caller of this function is the script.
+        let line = || lua.inspect_stack(1, |caller| caller.current_line()).flatten().unwrap_or_default();
+        outcome(lua, answer.map_err(|text| Error::external(Refused { text, line: line() }))?)
     })?;
     let refuse = lua.create_function(|lua, text: mlua::String| {
         let table = lua.create_table()?;
-        let text = text.to_string_lossy();
-        // A code is one word in capitals.
-        let coded =
-            text.split(' ').next().is_some_and(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase()));
-        table.set("err", if coded { text } else { format!("ERR {text}") })?;
+        // Its first word is the code.
+        table.set("err", text)?;
         Ok(table)
     })?;
     let library = lua.create_table()?;
@@ -135,7 +171,7 @@ impl Interpreter {
         if let Some(function) = self.scripts.get(hash) {
             return Ok(function.clone());
         }
-        let function = self.lua.load(Text::of(text).body).set_name("@user_script").into_function()?;
+        let function = self.lua.load(Text::of(text).body).set_name(format!("@{CHUNK}")).into_function()?;
         self.scripts.insert(hash.to_owned(), function.clone());
         Ok(function)
     }
@@ -166,10 +202,10 @@ pub(super) fn run<H: Host + 'static>(
     CALLER.set(Some(Box::new(move |command| shared.borrow_mut().call(command))));
     let answer = INTERPRETER.with_borrow_mut(|interpreter| {
         if interpreter.is_none() {
-            *interpreter = Some(made().map_err(|error| failure(&error))?);
+            *interpreter = Some(made().map_err(|error| failure(&error, hash))?);
         }
         let Some(interpreter) = interpreter else { return Err("ERR no interpreter".to_owned()) };
-        interpreter.run(hash, text, keys, args).map_err(|error| failure(&error)).and_then(reply)
+        interpreter.run(hash, text, keys, args).map_err(|error| failure(&error, hash)).and_then(reply)
     });
     CALLER.set(None);
     match std::rc::Rc::try_unwrap(host) {

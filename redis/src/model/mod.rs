@@ -91,9 +91,13 @@ impl Server {
         std::mem::take(&mut self.0.lock().written)
     }
 
-    /// From now on it is in this mood.
+    /// From now on it is in this mood. A replica that is none any more was promoted.
     pub fn set_mood(&self, mood: Mood) {
-        self.0.lock().mood = mood;
+        let mut state = self.0.lock();
+        if state.mood == Mood::ReadOnly && mood != Mood::ReadOnly {
+            state.promotion += 1;
+        }
+        state.mood = mood;
     }
 
     /// Forgets the scripts.
@@ -106,12 +110,12 @@ impl Server {
         self.0.lock().file.catch_up(usize::MAX);
     }
 
-    /// The replica gets so many more of the writes that it has not got.
-    pub fn replicate(&self, writes: usize) {
-        self.0.lock().replica.catch_up(writes);
+    /// The replica gets what so many more commands wrote. A script's writes are got together.
+    pub fn replicate(&self, commands: usize) {
+        self.0.lock().replica.catch_up(commands);
     }
 
-    /// How many writes the replica has not got.
+    /// Of how many commands the replica has not got the writes.
     pub fn lag(&self) -> usize {
         self.0.lock().replica.behind()
     }
@@ -125,6 +129,8 @@ impl Server {
             Loses::Everything => state.file = Follower::default(),
         }
         state.process += 1;
+        // It has another history, as far as it can tell.
+        state.promotion += 1;
         state.begin_with(|state| state.file.take());
     }
 
@@ -164,7 +170,8 @@ impl State {
 
 /// An error as it is on the wire, `CODE text`, taken apart as the client does it.
 fn parsed(error: &str) -> ServerError {
-    let line = format!("-{error}\r\n");
+    // What scripts say may have any text in it.
+    let line = format!("-{}\r\n", error.replace(['\r', '\n'], " "));
     match redis::parse_redis_value(line.as_bytes()) {
         Ok(Value::ServerError(error)) => error,
         // A line of that form is nothing else.

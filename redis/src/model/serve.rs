@@ -5,10 +5,10 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use redis::{RedisResult, Value};
 
-use super::commands;
+use super::commands::{self, Known};
 use super::keyspace::Keyspace;
 use super::lua::{self, Host, Text};
-use super::{Command, Mood, State};
+use super::{Command, Mood, Server, State};
 
 /// The answers to some commands that were sent together, or why there are none.
 pub type Answers = RedisResult<Vec<Value>>;
@@ -28,12 +28,23 @@ impl fmt::Debug for dyn Wire {
     }
 }
 
+/// Without a way that takes time: it answers at once, and its time stands still.
+impl Wire for Server {
+    fn send(&self, commands: Vec<Command>) -> Outcome {
+        let answers = commands.iter().map(|command| self.run(command, 0)).collect();
+        Box::pin(std::future::ready(Ok(answers)))
+    }
+}
+
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 
-/// The data, while a script runs on it.
+/// How long a script's hash is.
+const HASH: usize = 40;
+
+/// The data, while a command or a script runs on it.
 struct Running {
     keys: Keyspace,
     now: u64,
@@ -44,34 +55,33 @@ struct Running {
 }
 
 impl Running {
-    /// May a command write now?
-    fn admits(&self) -> Result<(), String> {
+    /// May this command run now?
+    fn admits(&self, known: &Known) -> Result<(), String> {
         match self.mood {
+            Mood::ReadOnly if known.writes => Err(READ_ONLY.to_owned()),
             // A script that has written goes on to its end.
-            Mood::Full if !self.allow_oom && self.wrote.is_empty() => Err(OOM.to_owned()),
-            Mood::ReadOnly => Err(READ_ONLY.to_owned()),
+            Mood::Full if known.grows && !self.allow_oom && self.wrote.is_empty() => Err(OOM.to_owned()),
             _ => Ok(()),
         }
+    }
+
+    fn run(&mut self, known: &Known, command: &[Vec<u8>]) -> Result<Value, String> {
+        self.admits(known)?;
+        let answer = commands::run(&mut self.keys, command, self.now)?;
+        if known.writes {
+            self.wrote.push(command.to_vec());
+        }
+        Ok(answer)
     }
 }
 
 impl Host for Running {
     fn call(&mut self, command: &[Vec<u8>]) -> Result<Value, String> {
-        let name = commands::name(command);
-        if name == "INFO" {
+        if commands::name(command) == "INFO" {
             return Ok(Value::BulkString(self.info.clone().into_bytes()));
         }
-        let writes = commands::writes(&name);
-        // What frees memory is never refused for want of it.
-        let frees = matches!(name.as_str(), "HDEL" | "DEL" | "PERSIST" | "PEXPIRE");
-        if writes && !(frees && self.mood == Mood::Full) {
-            self.admits()?;
-        }
-        let answer = commands::run(&mut self.keys, command, self.now)?;
-        if writes {
-            self.wrote.push(command.to_vec());
-        }
-        Ok(answer)
+        let known = commands::known(command)?;
+        self.run(known, command)
     }
 }
 
@@ -79,77 +89,79 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+fn hash_of(text: &str) -> String {
+    redis::Script::new(text).get_hash().to_owned()
+}
+
 impl State {
     pub(super) fn run(&mut self, command: &[Vec<u8>], now: u64) -> Result<Value, String> {
+        let known = commands::known(command)?;
         let name = commands::name(command);
         let arg = |index: usize| command.get(index).map(|arg| text_of(arg)).unwrap_or_default();
-        if self.mood == Mood::Loading && name != "INFO" {
+        if self.mood == Mood::Loading && !known.while_loading {
             return Err(LOADING.to_owned());
         }
         match name.as_str() {
             "EVAL" => {
                 let text = arg(1);
-                let hash = redis::Script::new(&text).get_hash().to_owned();
-                self.know(&hash, &text);
-                self.script(&hash, &command[2..], now)
+                self.script(&hash_of(&text), Some(text), &command[2..], now)
             }
+            "EVALSHA" if command[1].len() != HASH => Err(NO_SCRIPT.to_owned()),
             "EVALSHA" => {
                 let hash = arg(1).to_lowercase();
-                match self.known.contains_key(&hash) {
-                    true => self.script(&hash, &command[2..], now),
-                    false => Err(NO_SCRIPT.to_owned()),
-                }
+                let text = self.known.get(&hash).cloned();
+                self.script(&hash, text, &command[2..], now)
             }
             "SCRIPT" => match (arg(1).to_uppercase().as_str(), command.len()) {
-                ("LOAD", 3) => {
-                    let text = arg(2);
-                    let hash = redis::Script::new(&text).get_hash().to_owned();
-                    self.know(&hash, &text);
-                    Ok(Value::BulkString(hash.into_bytes()))
-                }
-                ("FLUSH", _) => {
+                ("LOAD", 3) => Ok(Value::BulkString(self.know(&arg(2)).into_bytes())),
+                ("FLUSH", 2) => {
                     self.known.clear();
-                    Ok(Value::SimpleString("OK".to_owned()))
+                    Ok(Value::Okay)
                 }
-                _ => Err("ERR unknown subcommand".to_owned()),
+                (subcommand @ ("LOAD" | "FLUSH"), _) => {
+                    Err(format!("ERR wrong number of arguments for 'script|{}' command", subcommand.to_lowercase()))
+                }
+                _ => Err(format!("ERR unknown subcommand '{}'. Try SCRIPT HELP.", arg(1))),
             },
             "INFO" => Ok(Value::BulkString(self.info().into_bytes())),
             "CONFIG" if arg(1).eq_ignore_ascii_case("GET") && arg(2) == "appendfsync" => {
                 Ok(Value::Array(["appendfsync", "always"].map(|text| Value::BulkString(text.into())).to_vec()))
             }
-            _ => self.on_data(false, now, |running| running.call(command)),
+            _ => self.on_data(now, |running| running.run(known, command)),
         }
     }
 
-    fn know(&mut self, hash: &str, text: &str) {
-        if !self.known.contains_key(hash) {
-            self.known.insert(hash.to_owned(), text.to_owned());
-        }
+    /// Keeps a script, and gives its hash.
+    fn know(&mut self, text: &str) -> String {
+        let hash = hash_of(text);
+        self.known.entry(hash.clone()).or_insert_with(|| text.to_owned());
+        hash
     }
 
-    /// Runs a known script. `rest`: the number of keys, keys, arguments.
-    fn script(&mut self, hash: &str, rest: &[Vec<u8>], now: u64) -> Result<Value, String> {
-        let number = rest.first().and_then(|number| text_of(number).parse::<usize>().ok());
-        let number = number.ok_or("ERR value is not an integer or out of range")?;
+    /// Runs a script, if there is its text. `rest`: the number of keys, keys, arguments.
+    fn script(&mut self, hash: &str, text: Option<String>, rest: &[Vec<u8>], now: u64) -> Result<Value, String> {
+        let Text { declared, allow_oom, .. } = Text::of(text.as_deref().unwrap_or_default());
+        // What it may do is known before anything of it is looked at.
+        match self.mood {
+            Mood::ReadOnly if declared => return Err(READ_ONLY.to_owned()),
+            Mood::Full if declared && !allow_oom => return Err(OOM.to_owned()),
+            _ => {}
+        }
+        let number = commands::number(rest.first().map_or(&[], Vec::as_slice))?;
         let values = rest.get(1..).unwrap_or_default();
+        let number = usize::try_from(number).map_err(|_| "ERR Number of keys can't be negative")?;
         let (keys, args) =
             values.split_at_checked(number).ok_or("ERR Number of keys can't be greater than number of args")?;
-        let text = self.known.get(hash).cloned().unwrap_or_default();
-        let Text { declared, allow_oom, .. } = Text::of(&text);
-        if declared && self.mood == Mood::ReadOnly {
-            return Err("READONLY Can not run script with write flag on readonly replica.".to_owned());
-        }
-        if declared && !allow_oom && self.mood == Mood::Full {
-            return Err(OOM.to_owned());
-        }
+        let Some(text) = text else { return Err(NO_SCRIPT.to_owned()) };
+        self.known.entry(hash.to_owned()).or_insert_with(|| text.clone());
         let running = self.begin(allow_oom, now);
         let (running, answer) = lua::run(hash, &text, keys, args, running);
         self.end(running);
         answer
     }
 
-    fn on_data<T>(&mut self, allow_oom: bool, now: u64, work: impl FnOnce(&mut Running) -> T) -> T {
-        let mut running = self.begin(allow_oom, now);
+    fn on_data<T>(&mut self, now: u64, work: impl FnOnce(&mut Running) -> T) -> T {
+        let mut running = self.begin(false, now);
         let done = work(&mut running);
         self.end(running);
         done
@@ -163,10 +175,10 @@ impl State {
     fn end(&mut self, running: Running) {
         let Running { keys, now, wrote, .. } = running;
         self.keys = keys;
-        for command in wrote {
-            self.file.wrote(now, command.clone());
-            self.replica.wrote(now, command.clone());
-            self.written.push(command);
+        if !wrote.is_empty() {
+            self.file.wrote(now, wrote.clone());
+            self.replica.wrote(now, wrote.clone());
+            self.written.extend(wrote);
         }
     }
 }
