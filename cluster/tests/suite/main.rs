@@ -1,4 +1,4 @@
-//! What the keepers of a cluster promise: in memory, on a Redis server, on a Redis Cluster.
+//! What the keepers of a cluster promise: in memory, on a Redis server, on the model of one, on a Redis Cluster.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

@@ -1,12 +1,14 @@
 //! A cluster's keepers, wherever they are: each promise is tested on all of them.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use gristmill_cluster::{
     Directory, Incarnation, MemberInfo, Membership, MemoryDirectory, MemoryMembership, RedisCluster,
     RedisClusterOptions,
 };
 use gristmill_grains::{ActivationId, GrainId, GrainType};
+use gristmill_redis::model::Server;
 use gristmill_test_servers::{RedisCluster as Servers, RedisOptions, RedisServer};
 
 /// Runs a promise against every keeper.
@@ -14,6 +16,9 @@ pub(crate) async fn on_each<F: Future<Output = ()>>(promise: impl Fn(Box<dyn Mem
     promise(Box::new(MemoryMembership::default()), Box::new(MemoryDirectory::default())).await;
     let server = RedisServer::start(RedisOptions::default());
     let redis = RedisCluster::connect(&server.url()).await.unwrap();
+    promise(Box::new(redis.clone()), Box::new(redis)).await;
+    let model = Arc::new(Server::new(1));
+    let redis = RedisCluster::connect_wired(model, RedisClusterOptions::default()).await.unwrap();
     promise(Box::new(redis.clone()), Box::new(redis)).await;
     let servers = Servers::start(3);
     let redis = RedisCluster::connect_cluster(&servers.urls(), RedisClusterOptions::default()).await.unwrap();

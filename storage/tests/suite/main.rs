@@ -5,5 +5,6 @@ mod cluster;
 mod contract;
 mod embedded;
 mod memory;
+mod model;
 mod redis;
 mod support;
