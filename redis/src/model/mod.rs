@@ -1,5 +1,5 @@
 //! A Redis server in memory, for simulation: it runs the real scripts, in the Lua that Redis has, on a keyspace of its own.
-//! What it answers is held against a real server by a test. It has no threads, no clock and no chance: whoever uses it says
+//! What it answers is held against a real server (`tests/model`), word by word against Redis 7.0. It has no threads, no clock and no chance: whoever uses it says
 //! what time it is, and what goes wrong.
 
 mod commands;

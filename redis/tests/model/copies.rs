@@ -67,7 +67,7 @@ fn without_a_file_everything_is_lost() {
     assert_eq!(both.model.dump(), "");
 }
 
-/// Where the server writes.
+/// Where the server writes (since Redis 7).
 fn file(server: &RedisServer) -> PathBuf {
     let folder = server.cli(&["CONFIG", "GET", "dir"]).lines().nth(1).unwrap().to_owned();
     PathBuf::from(folder).join("appendonlydir/appendonly.aof.1.incr.aof")
@@ -89,7 +89,6 @@ fn a_file_without_its_end_has_lost_whole_scripts() {
     let lost: Vec<_> = (before..whole.len()).step_by((whole.len() - before) / 6).collect();
     for (number, end) in lost.into_iter().enumerate() {
         server.kill9();
-        // An earlier turn has left other files: the first one is put back as it was.
         fs::write(&path, &whole[..end]).unwrap();
         server.restart();
         both.move_to(&server);

@@ -35,6 +35,7 @@ fn outcome(script: &str, answer: &Value) -> String {
         }
         Value::BulkString(text) => if text.is_empty() { "nothing" } else { "row" }.to_owned(),
         Value::ServerError(error) => error.code().to_owned(),
+        Value::SimpleString(code) => code.clone(),
         other => format!("{other:?}"),
     }
 }

@@ -397,7 +397,7 @@ impl Sim {
         self.world.0.lock().redis.replicates = likely;
     }
 
-    /// Redis' replica takes over, with what it has got. Says how many writes are lost.
+    /// Redis' replica takes over, with what it has got. Says of how many commands the writes are lost.
     pub fn fail_over_redis(&mut self) -> usize {
         let mut state = self.world.0.lock();
         let lost = state.redis.server.lag();
@@ -406,7 +406,7 @@ impl Sim {
         state.met("redis failed over");
         drop(state);
         self.views.lost |= lost > 0;
-        self.tell(format!("redis fails over; {lost} writes are lost"));
+        self.tell(format!("redis fails over; the writes of {lost} commands are lost"));
         lost
     }
 
