@@ -41,7 +41,13 @@ fn counted(seed: u64, trace: bool) -> (Vec<u64>, (u64, u64), String) {
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
-            sums.push(counter.add(0).await.unwrap_or(0));
+            let sum = loop {
+                match counter.add(0).await {
+                    Ok(sum) => break sum,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            };
+            sums.push(sum);
         }
         sums
     });
