@@ -17,6 +17,7 @@
 //! # impl Wallet for WalletGrain {
 //! #     async fn earn(&mut self, gold: u64) -> u64 { *self.gold += gold; *self.gold }
 //! # }
+//! # fn main() {
 //! let mut sim = Sim::new(7).silos(3, |silo| silo.grain::<WalletGrain>());
 //! let earning = sim.client(|client| async move {
 //!     let wallet: WalletRef = client.grain("alice");
@@ -31,6 +32,7 @@
 //! let gold = sim.result(earning).expect("the grain answers");
 //! assert!(gold >= 20); // what was acknowledged is there; what failed may be
 //! sim.check();
+//! # }
 //! ```
 //!
 //! # Layout
