@@ -74,6 +74,8 @@ pub(crate) struct Lane<C> {
     /// Are there more of those to come?
     held: bool,
     next: u64,
+    /// Another one after every return, so that a silo knows what was sent before it sent something back.
+    generation: u8,
     /// Was nothing called since it was last looked at?
     quiet: bool,
 }
@@ -93,10 +95,10 @@ pub(crate) enum Step {
 
 impl<C> Lane<C> {
     /// A lane to a grain whose place is known, or not.
-    pub(crate) fn new(at: Option<Incarnation>) -> Self {
+    pub(crate) fn new(at: Option<Incarnation>, generation: u8) -> Self {
         let state = at.map_or(State::Resolving, State::At);
         let (queue, out, back) = (VecDeque::new(), Numbered::default(), Numbered::default());
-        Self { state, queue, out, back, left: Vec::new(), held: false, next: 0, quiet: false }
+        Self { state, queue, out, back, left: Vec::new(), held: false, next: 0, generation, quiet: false }
     }
 
     /// An activation in this silo has ended and leaves calls, which come by [`leave`](Self::leave): nothing departs until
@@ -125,6 +127,11 @@ impl<C> Lane<C> {
     /// Does it hold no call, and know where the grain is?
     pub(crate) fn is_idle(&self) -> bool {
         self.place().is_some() && self.queue.is_empty() && self.out.0.is_empty()
+    }
+
+    /// Of what it sends now.
+    pub(crate) fn generation(&self) -> u8 {
+        self.generation
     }
 
     /// Where the grain is, if that is known.
@@ -270,6 +277,7 @@ impl<C> Lane<C> {
                     self.next += 1;
                 }
                 self.state = State::Resolving;
+                self.generation = self.generation.wrapping_add(1);
                 match self.queue.is_empty() {
                     true => Step::Over,
                     false => Step::Resolve,
@@ -292,7 +300,7 @@ mod tests {
 
     #[test]
     fn calls_wait_for_those_that_came_back() {
-        let mut lane = Lane::new(None);
+        let mut lane = Lane::new(None, 0);
         assert_eq!((lane.push(0), lane.push(1)), (Step::Wait, Step::Wait));
         assert_eq!(lane.located(A), Step::Send(A));
         assert_eq!(departed(&mut lane), [0, 1]);
@@ -308,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_holds_nothing_is_over() {
-        let mut lane = Lane::new(Some(A));
+        let mut lane = Lane::new(Some(A), 0);
         assert_eq!(lane.push(0), Step::Send(A));
         assert_eq!(departed(&mut lane), [0]);
         assert_eq!(lane.answered(0), (Some(0), Step::Over));
@@ -316,7 +324,7 @@ mod tests {
 
     #[test]
     fn calls_that_an_ended_activation_leaves_go_before_later_ones() {
-        let mut lane = Lane::new(None);
+        let mut lane = Lane::new(None, 0);
         lane.hold();
         assert_eq!(lane.push(2), Step::Wait);
         lane.leave(0);
@@ -333,7 +341,7 @@ mod tests {
     fn calls_keep_their_order_whatever_happens() {
         for seed in 0..20_000 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut lane = Lane::new(None);
+            let mut lane = Lane::new(None, 0);
             let (mut made, mut ran): (u64, Vec<u64>) = (0, Vec::new());
             // What each silo has received and neither run nor refused; a silo refuses everything once it refuses.
             let mut at: Option<Silo> = None;
@@ -379,7 +387,7 @@ mod tests {
                     }
                 }
                 if step == Step::Over {
-                    lane = Lane::new(at.as_ref().filter(|(_, _, refusing)| !refusing).map(|(silo, ..)| *silo));
+                    lane = Lane::new(at.as_ref().filter(|(_, _, refusing)| !refusing).map(|(silo, ..)| *silo), 0);
                 }
                 step = Step::Wait;
             }

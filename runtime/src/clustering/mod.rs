@@ -2,7 +2,7 @@
 //!
 //! - [`node`]: what a silo knows of the others, asks them and answers.
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
-//! - [`serve`]: calls from elsewhere of grains here, out of the [`inbox`]; [`gateway`]: calls of clients.
+//! - [`serve`]: calls from elsewhere of grains here, out of the [`inbox`]; [`bounced`]: those that went back; [`gateway`]: calls of clients.
 //! - [`site`]: what the router needs of a silo or a client.
 //! - [`broker`]: where a grain is activated, as its [`placement`] says; [`reassert`]: that its row is not lost.
 //! - [`deadlock`]: cycles of calls over several silos.
@@ -10,6 +10,7 @@
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
 pub(crate) mod agent;
+mod bounced;
 mod broker;
 pub(crate) mod deadlock;
 mod gateway;

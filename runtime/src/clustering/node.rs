@@ -18,6 +18,7 @@ use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
+use super::bounced::Bounced;
 use super::broker::Broker;
 use super::gateway::Clients;
 use super::inbox::Inbox;
@@ -61,6 +62,7 @@ pub(crate) struct Node {
     /// Another process serves the rows: the directory's may be gone.
     pub(super) store_changed: Notify,
     pub(super) inbox: Inbox,
+    pub(super) bounced: Bounced,
     /// The highest epoch seen: a floor for the directory's counters.
     epoch: AtomicU64,
 }
@@ -101,6 +103,7 @@ impl Node {
             partings: Mutex::default(),
             store_changed: Notify::new(),
             inbox: Inbox::new(dispatchers),
+            bounced: Bounced::default(),
             epoch: AtomicU64::new(0),
         });
         let site: Weak<Node> = node.myself.clone();

@@ -107,6 +107,11 @@ impl Router {
         self.site.get()?.upgrade()
     }
 
+    /// For a new lane: another one than the last lane to that grain had, mostly.
+    fn generation(&self) -> u8 {
+        self.requests.load(Ordering::Relaxed) as u8
+    }
+
     fn shard_of(&self, grain: &GrainId) -> u64 {
         hash::of_grain(grain) % SHARDS
     }
@@ -146,6 +151,7 @@ impl Router {
     fn depart(&self, shard: &mut Shard, number: u64, grain: &GrainId, to: Incarnation, effects: &mut Effects) -> Step {
         let (Some(lane), Some(site)) = (shard.lanes.get_mut(grain), self.site()) else { return Step::Wait };
         let mut last = Step::Wait;
+        let generation = lane.generation();
         while let Some((place, call)) = lane.depart() {
             let now = Instant::now();
             if call.reply.as_ref().is_some_and(|reply| !reply.leave()) || call.deadline <= now {
@@ -165,7 +171,7 @@ impl Router {
                 method: call.method,
                 remaining_ms: u32::try_from((call.deadline - now).as_millis().max(1)).unwrap_or(u32::MAX),
                 one_way: call.one_way,
-                flags: 0,
+                flags: generation,
                 chain: site.chain_of(call.caller.as_ref()),
                 context: call.request.clone(),
                 body: call.arguments.clone(),
@@ -343,7 +349,7 @@ impl Router {
     /// The grain's activation in this silo has ended and leaves calls. What is called from now on goes behind them.
     pub(crate) fn hold(&self, grain: &GrainId) {
         let mut shard = self.shards[self.shard_of(grain) as usize].lock();
-        shard.lanes.entry(grain.clone()).or_insert_with(|| Lane::new(None)).hold();
+        shard.lanes.entry(grain.clone()).or_insert_with(|| Lane::new(None, self.generation())).hold();
         shard.arriving.remove(grain);
     }
 
@@ -521,7 +527,7 @@ impl Router {
                 if at.is_none() {
                     effects.push(Effect::Resolve(grain.clone()));
                 }
-                let lane = shard.lanes.entry(grain.clone()).or_insert_with(|| Lane::new(at));
+                let lane = shard.lanes.entry(grain.clone()).or_insert_with(|| Lane::new(at, self.generation()));
                 return lane.push(call);
             };
             if lane.waiting() >= MAX_WAITING {

@@ -11,7 +11,7 @@ use gristmill_grains::call::deadline_after;
 use gristmill_grains::chaos;
 use gristmill_grains::port::{CallOptions, RemoteCall, Reply, Runtime};
 use gristmill_grains::sync::Mutex;
-use gristmill_grains::{Cause, Fault};
+use gristmill_grains::{Cause, Fault, GrainId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -109,8 +109,22 @@ impl Node {
     fn serve(self: &Arc<Self>, from: Incarnation, request: Request) {
         let Some(core) = self.core() else { return };
         let Request {
-            correlation, target: grain, interface, method, remaining_ms, one_way, chain, context, body, ..
+            correlation,
+            target: grain,
+            interface,
+            method,
+            remaining_ms,
+            one_way,
+            flags,
+            chain,
+            context,
+            body,
         } = request;
+        let behind = self.bounced.is_behind(from, &grain, flags);
+        if behind || chaos::point("a silo says that it does not have the grain") {
+            let moved = Err(Fault::not_executed(Cause::Moved));
+            return self.respond(from, correlation, (&grain, flags), moved);
+        }
         let wire = core.wire_method(&interface, method);
         let wire = match wire {
             Ok(wire) => wire,
@@ -128,10 +142,10 @@ impl Node {
         let runtime: Arc<dyn Runtime> = core.clone();
         if one_way {
             let posted = wire.post(&runtime, grain.key(), &body, &options);
-            return self.reply(from, correlation, posted.map(|()| Bytes::new()));
+            return self.respond(from, correlation, (&grain, flags), posted.map(|()| Bytes::new()));
         }
         match wire.serve(&runtime, grain.key(), &body, &options) {
-            Served::Over(answer) => self.reply(from, correlation, answer),
+            Served::Over(answer) => self.respond(from, correlation, (&grain, flags), answer),
             Served::Under(call) => {
                 let node = self.clone();
                 // Held until the handle is kept: the call may end at once.
@@ -140,11 +154,25 @@ impl Node {
                     let panicked = |message| Err(Fault::maybe_executed_with(Cause::Panicked { message }));
                     let answer = guarded_poll(call).await.unwrap_or_else(panicked);
                     node.serving.0.lock().remove(&(from, correlation));
-                    node.reply(from, correlation, answer);
+                    node.respond(from, correlation, (&grain, flags), answer);
                 });
                 calls.insert((from, correlation), task.abort_handle());
             }
         }
+    }
+
+    /// Answers a request of a lane's generation, whose later ones must not overtake it if it goes back.
+    fn respond(
+        &self,
+        to: Incarnation,
+        correlation: Correlation,
+        (grain, generation): (&GrainId, u8),
+        answer: Result<Bytes, Fault>,
+    ) {
+        if answer.as_ref().is_err_and(|fault| matches!(fault.cause(), Cause::Moved)) {
+            self.bounced.note(to, grain, generation);
+        }
+        self.reply(to, correlation, answer);
     }
 
     /// Makes a call of this silo's own, in this silo.
