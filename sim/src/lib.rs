@@ -8,11 +8,17 @@
 //! - [`workloads`]: the programs, and what must hold of their histories; [`linear`]: is a history linearizable?
 //! - [`plan`]: what goes wrong in a run, and when.
 //! - [`run`]: one run; [`shrink`]: the smallest plan that still fails; [`report`]: many runs.
+//!
+//! All but the first line is of the feature `sim`; so those who run the workloads on real silos need no simulator.
 
 pub mod history;
 pub mod linear;
+#[cfg(feature = "sim")]
 pub mod plan;
+#[cfg(feature = "sim")]
 pub mod report;
+#[cfg(feature = "sim")]
 pub mod run;
+#[cfg(feature = "sim")]
 pub mod shrink;
 pub mod workloads;

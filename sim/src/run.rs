@@ -91,7 +91,7 @@ pub fn run(settings: &Settings) -> Ran {
 }
 
 fn play(settings: &Settings) -> Ran {
-    let workloads = crate::workloads::all();
+    let workloads = crate::workloads::all(0);
     let chosen = |workload: &Arc<dyn Workload>| settings.only.as_ref().is_none_or(|only| only == workload.name());
     let workloads: Vec<_> = workloads.into_iter().filter(chosen).collect();
     let hosted = workloads.clone();

@@ -68,12 +68,20 @@ pub enum Answer {
 /// Everything appended is there once and in order, and what was read stays.
 #[derive(Default)]
 pub struct Append {
+    first: usize,
     history: History<Ask, Answer>,
     finally: Arc<Mutex<BTreeMap<usize, Vec<u64>>>>,
 }
 
-fn list(client: &Client, key: usize) -> ListRef {
-    client.grain(format!("list-{key}"))
+impl Append {
+    /// Its grains are numbered from `first`.
+    pub fn of(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+}
+
+fn list(client: &Client, number: usize) -> ListRef {
+    client.grain(format!("list-{number}"))
 }
 
 impl Workload for Append {
@@ -86,13 +94,13 @@ impl Workload for Append {
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
-        let history = self.history.clone();
+        let (history, first) = (self.history.clone(), self.first);
         async move {
             let (mut rng, clock, who) = (caller.rng(1), caller.clock.clone(), caller.number);
             let mut next = 0;
             while !caller.is_over() {
                 let key = rng.usize(..KEYS);
-                let grain = list(&caller.client, key);
+                let grain = list(&caller.client, first + key);
                 let mut append = || {
                     next += 1;
                     let item = (who as u64) << 32 | next;
@@ -121,10 +129,10 @@ impl Workload for Append {
     }
 
     fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
-        let finally = self.finally.clone();
+        let (finally, first) = (self.finally.clone(), self.first);
         async move {
             for key in 0..KEYS {
-                let items = surely(|| list(&client, key).read().into_owned()).await;
+                let items = surely(|| list(&client, first + key).read().into_owned()).await;
                 finally.lock().insert(key, items);
             }
         }
@@ -141,7 +149,7 @@ impl Workload for Append {
                     (Ask::Read, about) => about.is_empty(),
                 };
                 let shown: Vec<_> = records.iter().filter(about).cloned().collect();
-                format!("list-{key}: {what}\n{}", told(&shown))
+                format!("list-{}: {what}\n{}", self.first + key, told(&shown))
             })
         };
         finally.iter().filter_map(wrong).chain(self.history.slow(PATIENCE + SLACK)).collect()

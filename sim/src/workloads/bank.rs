@@ -111,12 +111,20 @@ pub type Ask = (usize, i64, u64);
 /// No money is made or lost.
 #[derive(Default)]
 pub struct Bank {
+    first: usize,
     history: History<Ask, bool>,
     finally: Arc<Mutex<BTreeMap<usize, i64>>>,
 }
 
-fn account(client: &Client, key: usize) -> AccountRef {
-    client.grain(format!("account-{key}"))
+impl Bank {
+    /// Its grains are numbered from `first`.
+    pub fn of(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+}
+
+fn account(client: &Client, number: usize) -> AccountRef {
+    client.grain(format!("account-{number}"))
 }
 
 impl Workload for Bank {
@@ -129,7 +137,7 @@ impl Workload for Bank {
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
-        let history = self.history.clone();
+        let (history, first) = (self.history.clone(), self.first);
         async move {
             let (mut rng, clock, who) = (caller.rng(3), caller.clock.clone(), caller.number);
             let mut next = 0;
@@ -138,8 +146,8 @@ impl Workload for Bank {
                 let (to, amount) = ((from + by) % KEYS, rng.i64(1..40));
                 next += 1;
                 let id = (who as u64) << 32 | next;
-                let grain = account(&caller.client, from);
-                let call = grain.transfer(to, amount, id).timeout(caller.patience(&mut rng));
+                let grain = account(&caller.client, first + from);
+                let call = grain.transfer(first + to, amount, id).timeout(caller.patience(&mut rng));
                 history.note(&clock, (who, from, (to, amount, id)), call).await;
                 caller.rest(&mut rng).await;
             }
@@ -148,15 +156,15 @@ impl Workload for Bank {
     }
 
     fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
-        let finally = self.finally.clone();
+        let (finally, first) = (self.finally.clone(), self.first);
         async move {
             for key in 0..KEYS {
-                while surely(|| account(&client, key).settle().into_owned()).await != 0 {
+                while surely(|| account(&client, first + key).settle().into_owned()).await != 0 {
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
             }
             for key in 0..KEYS {
-                let balance = surely(|| account(&client, key).balance().into_owned()).await;
+                let balance = surely(|| account(&client, first + key).balance().into_owned()).await;
                 finally.lock().insert(key, balance);
             }
         }

@@ -87,12 +87,20 @@ pub enum Ask {
 /// Timers fire once and never early; what is told one way is noted at most once.
 #[derive(Default)]
 pub struct Ledgers {
+    first: usize,
     history: History<Ask, ()>,
     finally: Arc<Mutex<BTreeMap<usize, Noted>>>,
 }
 
-fn ledger(client: &Client, key: usize) -> LedgerRef {
-    client.grain(format!("ledger-{key}"))
+impl Ledgers {
+    /// Its grains are numbered from `first`.
+    pub fn of(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+}
+
+fn ledger(client: &Client, number: usize) -> LedgerRef {
+    client.grain(format!("ledger-{number}"))
 }
 
 impl Workload for Ledgers {
@@ -105,13 +113,13 @@ impl Workload for Ledgers {
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
-        let history = self.history.clone();
+        let (history, first) = (self.history.clone(), self.first);
         async move {
             let (mut rng, clock, who) = (caller.rng(5), caller.clock.clone(), caller.number);
             let mut next = 0;
             while !caller.is_over() {
                 let key = rng.usize(..KEYS);
-                let grain = ledger(&caller.client, key);
+                let grain = ledger(&caller.client, first + key);
                 next += 1;
                 let id = (who as u64) << 32 | next;
                 if rng.bool() {
@@ -131,11 +139,11 @@ impl Workload for Ledgers {
     }
 
     fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
-        let finally = self.finally.clone();
+        let (finally, first) = (self.finally.clone(), self.first);
         async move {
             tokio::time::sleep(Duration::from_secs(3)).await; // what is due fires
             for key in 0..KEYS {
-                let noted = surely(|| ledger(&client, key).read().into_owned()).await;
+                let noted = surely(|| ledger(&client, first + key).read().into_owned()).await;
                 finally.lock().insert(key, noted);
             }
         }
@@ -145,7 +153,7 @@ impl Workload for Ledgers {
     fn check(&self, _: &Stale) -> Vec<String> {
         let mut wrong = Vec::new();
         for (key, noted) in &*self.finally.lock() {
-            let records = self.history.of(*key);
+            let (number, records) = (self.first + key, self.history.of(*key));
             let asked: BTreeSet<_> = records
                 .iter()
                 .filter(|record| record.outcome != Outcome::Refused)
@@ -156,14 +164,14 @@ impl Workload for Ledgers {
             let mut seen = BTreeSet::new();
             for id in noted.fired.iter().map(|(id, _)| id).chain(&noted.told) {
                 if !seen.insert(*id) {
-                    wrong.push(format!("ledger-{key}: {id} twice in {noted:?}"));
+                    wrong.push(format!("ledger-{number}: {id} twice in {noted:?}"));
                 }
                 if !asked.contains(id) {
-                    wrong.push(format!("ledger-{key}: nobody asked for {id}, which is there"));
+                    wrong.push(format!("ledger-{number}: nobody asked for {id}, which is there"));
                 }
             }
             if let Some((id, early)) = noted.fired.iter().find(|(_, early)| *early > 0) {
-                wrong.push(format!("ledger-{key}: {id} fired {early} ms early"));
+                wrong.push(format!("ledger-{number}: {id} fired {early} ms early"));
             }
         }
         wrong

@@ -70,7 +70,9 @@ impl Ring for RingGrain {
             return true;
         }
         let number: usize = self.ctx.key().rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        let next: RingRef = self.ctx.grain(format!("ring-{}", (number + 1) % RING));
+        // The first number of a workload is a multiple of the ring's length.
+        let next = number / RING * RING + (number + 1) % RING;
+        let next: RingRef = self.ctx.grain(format!("ring-{next}"));
         next.round(steps - 1).await.unwrap_or(false)
     }
 }
@@ -87,13 +89,25 @@ pub enum Ask {
 /// Nobody has a lock that somebody else has; circles of calls end at once.
 #[derive(Default)]
 pub struct Locks {
+    first: usize,
     history: History<Ask, bool>,
     /// By steps: what calls that go round came to, and how long they took.
     rounds: History<u32, bool>,
 }
 
-fn lock(client: &Client, key: usize) -> LockRef {
-    client.grain(format!("lock-{key}"))
+impl Locks {
+    /// Its grains are numbered from `first`.
+    pub fn of(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+}
+
+fn lock(client: &Client, number: usize) -> LockRef {
+    client.grain(format!("lock-{number}"))
+}
+
+fn ring(client: &Client, number: usize) -> RingRef {
+    client.grain(format!("ring-{number}"))
 }
 
 impl Workload for Locks {
@@ -106,19 +120,19 @@ impl Workload for Locks {
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
-        let (history, rounds) = (self.history.clone(), self.rounds.clone());
+        let (history, rounds, first) = (self.history.clone(), self.rounds.clone(), self.first);
         async move {
             let (mut rng, clock, who) = (caller.rng(4), caller.clock.clone(), caller.number);
             let mut next = 0;
             while !caller.is_over() {
                 if rng.u8(..8) == 0 {
                     let (begin, steps) = (rng.usize(..RING), rng.u32(1..=RING as u32 + 1));
-                    let ring: RingRef = caller.client.grain(format!("ring-{begin}"));
-                    let call = ring.round(steps).timeout(Duration::from_secs(10)).into_owned();
+                    let call =
+                        ring(&caller.client, first + begin).round(steps).timeout(Duration::from_secs(10)).into_owned();
                     rounds.note(&clock, (who, begin, steps), call).await;
                 }
                 let key = rng.usize(..KEYS);
-                let grain = lock(&caller.client, key);
+                let grain = lock(&caller.client, first + key);
                 next += 1;
                 // Each time another holder: one that may have taken it must not be taken for a later one.
                 let holder = (who as u64 + 1) << 32 | next;
@@ -142,13 +156,13 @@ impl Workload for Locks {
     }
 
     fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
+        let first = self.first;
         async move {
             for key in 0..KEYS {
-                surely(|| lock(&client, key).give(0).into_owned()).await;
+                surely(|| lock(&client, first + key).give(0).into_owned()).await;
             }
             for key in 0..RING {
-                let ring: RingRef = client.grain(format!("ring-{key}"));
-                surely(|| ring.round(0)).await;
+                surely(|| ring(&client, first + key).round(0).into_owned()).await;
             }
         }
         .boxed()
@@ -196,6 +210,6 @@ impl Locks {
             Ask::Take(holder) | Ask::Give(holder) => *holder == pair[0].2 || *holder == pair[1].2,
         };
         let shown: Vec<_> = records.iter().filter(|record| about(&record.call)).cloned().collect();
-        Some(format!("lock-{key} had two holders:\n{}", told(&shown)))
+        Some(format!("lock-{} had two holders:\n{}", self.first + key, told(&shown)))
     }
 }

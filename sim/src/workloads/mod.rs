@@ -42,6 +42,11 @@ pub trait Workload: Send + Sync {
     /// What cannot be, with the calls that show it.
     fn check(&self, stale: &Stale) -> Vec<String>;
 
+    /// How many grains' histories could not be judged: the last check gave up.
+    fn unsure(&self) -> u64 {
+        0
+    }
+
     /// How many calls it made.
     fn counts(&self) -> Counts;
 
@@ -61,16 +66,20 @@ impl Stale {
     }
 }
 
-/// All workloads, new.
-pub fn all() -> Vec<Arc<dyn Workload>> {
+/// All workloads, new. A cluster on which they play several times has grains of its own for each round.
+pub fn all(round: usize) -> Vec<Arc<dyn Workload>> {
+    let first = round * APART;
     vec![
-        Arc::new(append::Append::default()),
-        Arc::new(register::Registers::default()),
-        Arc::new(bank::Bank::default()),
-        Arc::new(lock::Locks::default()),
-        Arc::new(ledger::Ledgers::default()),
+        Arc::new(append::Append::of(first)),
+        Arc::new(register::Registers::of(first)),
+        Arc::new(bank::Bank::of(first)),
+        Arc::new(lock::Locks::of(first)),
+        Arc::new(ledger::Ledgers::of(first)),
     ]
 }
+
+/// More grains of a kind than any workload has; a multiple of a ring's length.
+const APART: usize = 60;
 
 /// Somebody who makes calls.
 #[derive(Clone)]

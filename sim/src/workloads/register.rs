@@ -1,6 +1,7 @@
 //! Registers with compare-and-set.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -89,7 +90,10 @@ pub enum Answer {
 /// Each register is linearizable.
 #[derive(Default)]
 pub struct Registers {
+    first: usize,
     history: History<Ask, Answer>,
+    /// Histories whose search was given up.
+    unsure: AtomicU64,
 }
 
 /// A register by itself.
@@ -114,8 +118,15 @@ impl Model for Sequential {
     }
 }
 
-fn register(client: &Client, key: usize) -> RegisterRef {
-    client.grain(format!("register-{key}"))
+impl Registers {
+    /// Its grains are numbered from `first`.
+    pub fn of(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+}
+
+fn register(client: &Client, number: usize) -> RegisterRef {
+    client.grain(format!("register-{number}"))
 }
 
 impl Workload for Registers {
@@ -128,14 +139,14 @@ impl Workload for Registers {
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
-        let history = self.history.clone();
+        let (history, first) = (self.history.clone(), self.first);
         async move {
             let (mut rng, clock, who) = (caller.rng(2), caller.clock.clone(), caller.number);
             let mut known = [0; KEYS];
             let mut next = 0;
             while !caller.is_over() {
                 let key = rng.usize(..KEYS);
-                let (grain, time) = (register(&caller.client, key), caller.patience(&mut rng));
+                let (grain, time) = (register(&caller.client, first + key), caller.patience(&mut rng));
                 next += 1;
                 let value = (who as u64 + 1) << 32 | next;
                 let outcome = match rng.u8(..10) {
@@ -165,13 +176,13 @@ impl Workload for Registers {
     }
 
     fn audit(&self, client: Client) -> BoxFuture<'static, ()> {
-        let history = self.history.clone();
+        let (history, first) = (self.history.clone(), self.first);
         // After everything else.
         let last = history.all().iter().map(|record| record.end).max().unwrap_or_default();
         let clock: Clock = std::sync::Arc::new(move || last + std::time::Duration::from_secs(1));
         async move {
             for key in 0..KEYS {
-                let value = surely(|| register(&client, key).read().into_owned()).await;
+                let value = surely(|| register(&client, first + key).read().into_owned()).await;
                 let read =
                     async { Ok::<_, gristmill::grains::CallError<gristmill::grains::Never>>(Answer::Value(value)) };
                 history.note(&clock, (AUDITOR, key, Ask::Read), read).await;
@@ -189,7 +200,8 @@ impl Workload for Registers {
                 _ => false,
             };
             if let Some(record) = records.iter().find(|record| made_up(record)) {
-                return Some(format!("register-{key} held what nobody wrote:\n{}", told(std::slice::from_ref(record))));
+                let record = told(std::slice::from_ref(record));
+                return Some(format!("register-{} held what nobody wrote:\n{record}", self.first + key));
             }
             // What changes nothing may have been answered out of what was true before.
             let old = |record: &Record<Ask, Answer>| {
@@ -208,8 +220,13 @@ impl Workload for Registers {
                 _ => None,
             };
             let events: Vec<_> = records.iter().filter_map(event).collect();
-            if check(&Sequential, &events) != Verdict::Broken {
-                return None;
+            match check(&Sequential, &events) {
+                Verdict::Linearizable => return None,
+                Verdict::TooLong => {
+                    self.unsure.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                }
+                Verdict::Broken => {}
             }
             // The shortest beginning that is broken.
             let mut ends: Vec<_> = events.iter().filter_map(|event| event.end).collect();
@@ -230,9 +247,13 @@ impl Workload for Registers {
                 records.into_iter().filter(|record| until.is_none_or(|until| record.begin <= until)).collect();
             // Of a long history the end is what breaks it.
             let shown = &shown[shown.len().saturating_sub(30)..];
-            Some(format!("register-{key} is not linearizable:\n{}", told(shown)))
+            Some(format!("register-{} is not linearizable:\n{}", self.first + key, told(shown)))
         };
         (0..KEYS).filter_map(wrong).collect()
+    }
+
+    fn unsure(&self) -> u64 {
+        self.unsure.load(Ordering::Relaxed)
     }
 
     fn counts(&self) -> Counts {

@@ -29,5 +29,6 @@ mod sentinel;
 mod server;
 
 pub use cluster::RedisCluster;
+pub use ports::candidate as free_port;
 pub use sentinel::RedisSentinel;
 pub use server::{RedisOptions, RedisServer};

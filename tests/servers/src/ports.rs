@@ -9,7 +9,11 @@ const FIRST: u16 = 10_000;
 const COUNT: u16 = 12_000;
 
 /// A port that is free now, as is its bus port. Somebody may still take it first: then try the next.
-pub(crate) fn candidate() -> u16 {
+///
+/// # Panics
+///
+/// If none is free.
+pub fn candidate() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes start apart from each other, so that test binaries that run at once seldom meet.
     let start = (std::process::id() % u32::from(COUNT)) as u16;
