@@ -1,5 +1,6 @@
 //! What needs real servers, or several processes.
 
+mod chaos;
 mod cluster;
 mod history;
 mod kills;

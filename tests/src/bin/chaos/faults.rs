@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::links::{self, Links};
+use crate::proxy::End;
 
 /// What a fault needs for itself: two faults at once have different ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -91,6 +92,15 @@ impl Fault {
             Self::Kill(silo) | Self::Stop(silo) | Self::Starve(silo, _) | Self::Leave(silo) => Target::Silo(*silo),
             Self::Links(_) => Target::Links,
             _ => Target::Redis,
+        }
+    }
+
+    /// Does it give the others a reason to take this silo for dead, though its process lives?
+    pub(crate) fn hides(&self, silo: usize) -> bool {
+        match self {
+            Self::Stop(hidden) | Self::Starve(hidden, _) => *hidden == silo,
+            Self::Links(links) => links.ways.keys().any(|(from, to)| [from, to].contains(&&End::Silo(silo))),
+            _ => false,
         }
     }
 

@@ -73,6 +73,12 @@ struct Args {
     /// The longest pause of a caller between two calls, in milliseconds.
     #[arg(long, default_value_t = 300, value_name = "MS")]
     pause: u64,
+    /// Redis keeps nothing on disk: so acknowledged writes are lost, and the checkers are to find it.
+    #[arg(long)]
+    redis_forgets: bool,
+    /// Keeps the silos' logs though everything holds.
+    #[arg(long)]
+    keep_logs: bool,
 }
 
 #[derive(Subcommand, Clone)]
@@ -104,7 +110,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let logs = tempfile::Builder::new().prefix("gristmill-chaos-").tempdir()?;
     let seed = args.seed.unwrap_or_else(|| fastrand::Rng::new().u64(..));
     println!("seed {seed}; logs in {}", logs.path().display());
-    let rounds = begin(&args, seed, logs.path().to_owned()).await?;
+    let rounds = match begin(&args, seed, logs.path().to_owned()).await {
+        Ok(rounds) => rounds,
+        Err(error) => {
+            println!("it did not begin ({error}); logs are kept in {}", logs.keep().display());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let mut left = Duration::from_secs_f64(args.minutes * 60.0);
     let mut report = Report::default();
     for number in 0.. {
@@ -116,20 +128,18 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     report.tell(&rounds.storm);
-    if report.is_broken() {
+    if report.is_broken() || args.keep_logs {
         println!("logs are kept in {}", logs.keep().display());
-        return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.is_broken() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Starts everything.
 async fn begin(args: &Args, seed: u64, logs: std::path::PathBuf) -> Result<Rounds, Box<dyn Error>> {
     let kinds = kinds(&args.faults)?;
-    #[expect(clippy::disallowed_methods, reason = "the logs of several processes tell the same time")]
     let (began, wall) = (Instant::now(), UNIX_EPOCH.elapsed()?);
     let clock: Clock = Arc::new(move || began.elapsed());
-    let (net, redis) = (Net::new(seed), redis::Redis::start().await);
+    let (net, redis) = (Net::new(seed), redis::Redis::start(!args.redis_forgets).await);
     let common = Arc::new(Common {
         spawner: process::Spawner::new(),
         clock: clock.clone(),

@@ -1,4 +1,4 @@
-//! The Redis servers: one that keeps all it acknowledges, and a replica that can take its place.
+//! The Redis servers: one that keeps what it acknowledges, synced at every write, and a replica that can take its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,9 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts a master that is synced at every write, and its replica.
-    pub(crate) async fn start() -> Self {
-        let mut options = RedisOptions::fsync();
+    /// Starts a master, and its replica. They keep what they acknowledge, or nothing.
+    pub(crate) async fn start(keeps: bool) -> Self {
+        let mut options = if keeps { RedisOptions::fsync() } else { RedisOptions::default() };
         options.more.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
         let starting = spawn_blocking(move || {
             let servers = [RedisServer::start(options.clone()), RedisServer::start(options)];

@@ -138,10 +138,19 @@ impl Rounds {
         round.counts = workloads.iter().map(|workload| (workload.name(), workload.counts())).collect();
         round.broken.extend(self.watcher.broken());
         round.broken.extend(self.storm.log.broken());
-        for slot in &self.storm.slots {
+        for (silo, slot) in self.storm.slots.iter().enumerate() {
             for run in slot.runs() {
-                if let Some((at, Ended::Otherwise(status))) = run.ended.filter(|(at, _)| *at >= round.began) {
-                    round.broken.push(format!("{} ended at {at:?} with {status}", run.name));
+                let name = &run.name;
+                match run.ended.filter(|(at, _)| *at >= round.began) {
+                    Some((at, Ended::Otherwise(status))) => {
+                        round.broken.push(format!("{name} ended at {at:?} with {status}"));
+                    }
+                    Some((at, Ended::Dead)) if !self.storm.log.hid(silo, at) => {
+                        round
+                            .broken
+                            .push(format!("I6: {name} was declared dead, which it learned at {at:?}, for nothing"));
+                    }
+                    _ => {}
                 }
             }
             let log = std::fs::read(slot.log()).unwrap_or_default();

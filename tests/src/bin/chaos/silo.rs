@@ -39,7 +39,6 @@ struct RunTime(u64);
 
 impl FormatTime for RunTime {
     fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
-        #[expect(clippy::disallowed_methods, reason = "a log line is compared with those of other processes")]
         let now = UNIX_EPOCH.elapsed().unwrap_or_default();
         write!(w, "{:>9.3}", now.saturating_sub(Duration::from_micros(self.0)).as_secs_f64())
     }

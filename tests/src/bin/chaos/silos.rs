@@ -1,6 +1,7 @@
 //! The silo processes: each slot has one process after another, at one address, behind the proxy.
 
 use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -99,6 +100,10 @@ impl Slot {
         &self.address
     }
 
+    fn processes(&self) -> usize {
+        self.runs.lock().len()
+    }
+
     /// What is known of it; changes are told.
     pub(crate) fn seen(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
@@ -119,6 +124,11 @@ impl Slot {
         self.wanted.send_replace(wanted);
     }
 
+    /// Is there a process?
+    pub(crate) fn runs_now(&self) -> bool {
+        self.seen.borrow().pid.is_some()
+    }
+
     /// Sends a signal to the process, if there is one.
     pub(crate) fn signal(&self, what: Signal) {
         if let Some(pid) = self.seen.borrow().pid {
@@ -133,8 +143,8 @@ impl Slot {
         let from = (self.common.clock)();
         sleep(lasts).await;
         let until = (self.common.clock)();
-        if let (Some(last), mut runs) = (number.checked_sub(1), self.runs.lock()) {
-            runs[last].stopped.push((from, until));
+        if let Some(last) = number.checked_sub(1) {
+            self.runs.lock()[last].stopped.push((from, until));
         }
         self.signal(Signal::CONT);
     }
@@ -147,7 +157,7 @@ impl Slot {
     async fn supervise(&self) {
         let mut wanted = self.wanted.subscribe();
         while wanted.wait_for(|wanted| *wanted).await.is_ok() {
-            let name = format!("silo-{}.{}", self.number, self.runs.lock().len() + 1);
+            let name = format!("silo-{}.{}", self.number, self.processes() + 1);
             let ended = self.run(&name).await.unwrap_or(Ended::NotStarted);
             let at = (self.common.clock)();
             self.seen.send_replace(Seen::default());
@@ -184,17 +194,13 @@ impl Slot {
             }
         }
         let status = child.wait().await?;
+        // One that is told to leave before it can listen to that is killed by it.
+        let killed = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw())).contains(&status.signal());
         Ok(match status.code() {
             Some(0) => Ended::Left,
             Some(DECLARED_DEAD) => Ended::Dead,
             Some(1) => Ended::NotStarted,
-            None if std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::KILL.as_raw()) => {
-                Ended::Killed
-            }
-            // It was told to leave before it could listen to that.
-            None if std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::TERM.as_raw()) => {
-                Ended::Left
-            }
+            None if killed => Ended::Killed,
             _ => Ended::Otherwise(status),
         })
     }

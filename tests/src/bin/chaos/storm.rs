@@ -24,6 +24,9 @@ const PAUSE: Duration = Duration::from_millis(3_000);
 /// How long a silo may take to leave; its drain is over after 30 s.
 const LEAVES: Duration = Duration::from_secs(40);
 
+/// A silo that others took for dead during a fault has learned of it so long after the fault, at the latest.
+const LEARNS: Duration = Duration::from_secs(20);
+
 /// How long a starved process stands still, at most, until it runs again.
 const STARVED: u64 = 100;
 
@@ -32,7 +35,9 @@ struct Been {
     begin: Duration,
     end: Duration,
     kind: &'static str,
-    told: String,
+    fault: Fault,
+    /// More to tell of it.
+    more: String,
 }
 
 /// What faults are made with, and the log of them.
@@ -67,9 +72,16 @@ impl Log {
         let mut lines = String::new();
         for been in self.been.lock().iter().filter(|been| been.end >= since) {
             let (begin, end) = (been.begin.as_secs_f64(), been.end.as_secs_f64());
-            let _ = writeln!(lines, "{begin:>9.3} - {end:>9.3} s  {}  {}", been.kind, been.told); // a String takes it
+            let told = been.fault.told();
+            let _ = writeln!(lines, "{begin:>9.3} - {end:>9.3} s  {}  {told} {}", been.kind, been.more); // a String takes it
         }
         lines
+    }
+
+    /// Was there a reason to take this silo for dead, though its process lived until then?
+    pub(crate) fn hid(&self, silo: usize, until: Duration) -> bool {
+        let hid = |been: &Been| been.begin <= until && until <= been.end + LEARNS && been.fault.hides(silo);
+        self.been.lock().iter().any(hid)
     }
 
     /// What cannot be.
@@ -102,12 +114,13 @@ impl Storm {
             if !self.log.taken.lock().insert(target) {
                 continue;
             }
-            let told = match self.make(&fault, lasts.min(until - now)).await {
-                None => fault.told(),
-                Some(more) => format!("{} {more}", fault.told()),
-            };
+            // Nothing happens to a process that is not there.
+            let is_there = |silo: usize| self.slots[silo].runs_now();
+            if !matches!(target, Target::Silo(silo) if !is_there(silo)) {
+                let more = self.make(&fault, lasts.min(until - now)).await.unwrap_or_default();
+                self.log.been.lock().push(Been { begin: now, end: (self.clock)(), kind, fault, more });
+            }
             self.log.taken.lock().remove(&target);
-            self.log.been.lock().push(Been { begin: now, end: (self.clock)(), kind, told });
         }
     }
 
