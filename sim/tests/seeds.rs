@@ -50,7 +50,7 @@ fn seeds_that_once_failed_hold() {
 #[expect(clippy::disallowed_methods, reason = "a seed that nobody knows before")]
 fn a_seed_that_never_was_holds() {
     let given = std::env::var("GRISTMILL_SEED").ok().map(|seed| seed.parse().expect("GRISTMILL_SEED is a number"));
-    let seed = given.unwrap_or_else(|| fastrand::Rng::new().u64(..));
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
     holds(seed, "a new one");
 }

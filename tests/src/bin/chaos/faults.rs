@@ -99,7 +99,10 @@ impl Fault {
     pub(crate) fn hides(&self, silo: usize) -> bool {
         match self {
             Self::Stop(hidden) | Self::Starve(hidden, _) => *hidden == silo,
-            Self::Links(links) => links.ways.keys().any(|(from, to)| [from, to].contains(&&End::Silo(silo))),
+            Self::Links(links) => links.ways.keys().any(|(from, to)| {
+                let ends = [*from, *to];
+                ends.contains(&End::Silo(silo)) && !ends.contains(&End::Client)
+            }),
             _ => false,
         }
     }

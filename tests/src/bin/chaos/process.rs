@@ -39,9 +39,9 @@ impl Spawner {
         command.arg(std::process::id().to_string()).arg(std::env::current_exe()?).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let (reply, started) = oneshot::channel();
-        let gone = |_| io::Error::other("nobody starts processes");
-        self.0.send((command, reply)).map_err(|_| gone(()))?;
-        started.await.map_err(|_| gone(()))?
+        let gone = || io::Error::other("nobody starts processes");
+        self.0.send((command, reply)).map_err(|_| gone())?;
+        started.await.map_err(|_| gone())?
     }
 }
 

@@ -5,6 +5,8 @@
 //! - [`who`]: whose connection it is.
 
 mod pump;
+#[cfg(test)]
+mod tests;
 mod who;
 
 use std::collections::BTreeMap;
