@@ -16,10 +16,13 @@ const LASTS: Duration = Duration::from_secs(60);
 /// How much is remembered. Beyond, the oldest is forgotten first, as it were over.
 const MAX: usize = 10_000;
 
-/// By calling silo and grain: the generation of its lane that was sent back, and when.
+/// A silo that calls a grain.
+type Caller = (Incarnation, GrainId);
+
+/// By caller: the generation of its lane that was sent back, and when.
 #[derive(Default)]
 pub(super) struct Bounced {
-    known: Mutex<HashMap<(Incarnation, GrainId), (u8, Instant), FixedState>>,
+    known: Mutex<HashMap<Caller, (u8, Instant), FixedState>>,
     /// How many: mostly none.
     count: AtomicUsize,
 }
