@@ -166,7 +166,8 @@ pub(super) fn run(keys: &mut Keyspace, command: &[Vec<u8>], now: u64) -> Result<
             let at = at.ok_or("ERR invalid expire time in 'pexpire' command")?;
             let there = keys.exists(key, now);
             match u64::try_from(at) {
-                Ok(at) if at > now => keys.set_expiry(key, Some(at)),
+                Ok(at) if at > now && there => keys.set_expiry(key, Some(at)),
+                // What has expired does not come back.
                 _ => keys.remove(key),
             }
             Ok(int(there as u8))

@@ -8,7 +8,7 @@ use redis::Value;
 
 use crate::both::{Both, Connection};
 use crate::scripts::By;
-use crate::steps::{KEYS, Step, words};
+use crate::steps::{KEYS, SOON, Step, words};
 
 fn plain(command: &str) -> Step {
     Step::Plain(words(command))
@@ -40,7 +40,7 @@ fn everything() -> Vec<Step> {
             Step::script("storage/run.lua", by, &KEYS[2..3], &["1"]),
             Step::script("cluster/read.lua", by, &KEYS[3..8], &[] as &[&str]),
             Step::script("cluster/join.lua", by, &KEYS[3..8], &["a1", "{}", "", "8", "0"]),
-            Step::script("cluster/beat.lua", by, &KEYS[3..8], &["a1"]),
+            Step::script("cluster/beat.lua", by, &KEYS[3..8], &["a1", "0"]),
             Step::script("cluster/directory.lua", by, &KEYS[8..], &["lookup", "player/alice"]),
         ]);
     }
@@ -115,4 +115,12 @@ fn text_with_line_breaks_in_an_error_is_one_line() {
     let model = Server::new(1);
     let answer = model.run(&["EVAL", r"return {err = 'ODD a\r\nb'}", "0"].map(|word| word.as_bytes().to_vec()), 0);
     assert!(matches!(&answer, Value::ServerError(error) if error.details() == Some("a  b")), "{answer:?}");
+}
+
+#[test]
+fn what_has_expired_does_not_come_back() {
+    let server = RedisServer::start(RedisOptions::default());
+    let mut both = Both::new(&server);
+    let open = Step::script("storage/open.lua", By::Text, &["gm:player/bob"], &["0", "1", "aa", SOON]);
+    both.play(&[open, plain("PEXPIRE gm:player/bob 86400000"), plain("GET gm:player/bob")]).unwrap();
 }

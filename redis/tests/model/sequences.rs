@@ -11,7 +11,7 @@ use crate::both::Both;
 use crate::steps::{Step, steps};
 
 /// How many sequences; another number by this variable.
-const SEQUENCES: u32 = 600;
+const SEQUENCES: u32 = 1_000;
 const SEQUENCES_VARIABLE: &str = "GRISTMILL_SEQUENCES";
 /// Chooses them, if set.
 const SEED_VARIABLE: &str = "GRISTMILL_SEED";

@@ -27,7 +27,7 @@ pub(crate) const KEYS: [&str; 10] = [
 const COUNTERS: [&str; 3] = ["gm:run", "{g}:version", "{g:0}:epoch"];
 
 /// A time after which something expires, in milliseconds: it is waited for. The other one is a day.
-const SOON: &str = "4";
+pub(crate) const SOON: &str = "4";
 const DAY: &str = "86400000";
 
 const SILOS: [&str; 3] = ["a1", "b2", "c3"];
@@ -212,7 +212,7 @@ fn membership() -> Call {
     prop_oneof![
         2 => rows("cluster/read.lua", vec![]),
         6 => rows("cluster/join.lua", vec![mostly(&SILOS), one(INFO), superseded, shards, mostly(FLOOR)]),
-        8 => rows("cluster/beat.lua", vec![mostly(&SILOS)]),
+        8 => rows("cluster/beat.lua", vec![mostly(&SILOS), mostly(&["0", "1"])]),
         3 => rows("cluster/advance.lua", vec![mostly(&SILOS), status(), mostly(FLOOR)]),
         8 => rows(
             "cluster/suspect.lua",
@@ -260,7 +260,7 @@ fn plain() -> BoxedStrategy<Step> {
     let command = prop_oneof![
         1 => named("PING", vec![]),
         1 => named("GET", vec![key()]),
-        2 => named("SET", vec![key(), value()]),
+        4 => named("SET", vec![key(), value()]),
         2 => named("SET", vec![one(&COUNTERS), value()]),
         3 => named("DEL", vec![key()]),
         1 => named("HGET", vec![key(), field()]),
