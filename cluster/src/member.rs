@@ -82,6 +82,9 @@ pub struct Member {
     pub join: u64,
     /// Counts up each second while the silo lives. Judged by whether it moves, never by its value.
     pub beat: u64,
+    /// With its last beat it said that its worker threads were late: they compute. So others hear nothing of it for a while,
+    /// though it lives.
+    pub busy: bool,
 }
 
 /// All rows at one time. Of two views of one cluster the one with the higher version is the later.

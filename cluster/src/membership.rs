@@ -122,8 +122,8 @@ pub trait Membership: Send + Sync + 'static {
         floor: u64,
     ) -> Result<u64, MembershipError>;
 
-    /// Counts a silo's beat up.
-    async fn beat(&self, silo: Incarnation) -> Result<Beat, MembershipError>;
+    /// Counts a silo's beat up, and notes whether it is [busy](crate::Member::busy).
+    async fn beat(&self, silo: Incarnation, busy: bool) -> Result<Beat, MembershipError>;
 
     /// Moves a silo's status forward, never back. Without a row, nothing.
     async fn advance(&self, silo: Incarnation, to: Status, floor: u64) -> Result<(), MembershipError>;

@@ -218,13 +218,14 @@ impl Membership for MemoryMembership {
             }
             supersedes.into_iter().for_each(|old| table.advance(old, Status::Dead, floor));
             let join = table.change(floor);
-            let member = Member { incarnation: silo, info: info.clone(), status: Status::Joining, join, beat: 0 };
+            let member =
+                Member { incarnation: silo, info: info.clone(), status: Status::Joining, join, beat: 0, busy: false };
             table.view.members.insert(silo, member);
             Ok(join)
         })?
     }
 
-    async fn beat(&self, silo: Incarnation) -> Result<Beat, MembershipError> {
+    async fn beat(&self, silo: Incarnation, busy: bool) -> Result<Beat, MembershipError> {
         self.with(|table| {
             let version = table.view.version;
             match table.view.members.get_mut(&silo) {
@@ -232,6 +233,7 @@ impl Membership for MemoryMembership {
                 Some(member) if member.status == Status::Dead => Beat::Dead,
                 Some(member) => {
                     member.beat += 1;
+                    member.busy = busy;
                     Beat::Taken { beat: member.beat, version }
                 }
             }
@@ -274,7 +276,10 @@ impl Membership for MemoryMembership {
             for member in view.members.values() {
                 match table.view.members.get_mut(&member.incarnation) {
                     None => {
-                        table.view.members.insert(member.incarnation, Member { beat: 0, ..member.clone() });
+                        table
+                            .view
+                            .members
+                            .insert(member.incarnation, Member { beat: 0, busy: false, ..member.clone() });
                         changed = true;
                     }
                     Some(known) if known.status < member.status => {

@@ -120,7 +120,7 @@ impl TestCluster {
         self.hub.plug_in(incarnation, Arc::downgrade(&receiver));
         let labels = BTreeMap::from([("silo".to_owned(), number.to_string())]);
         let info = MemberInfo { address: format!("silo-{number}"), name: number.to_string(), types, labels };
-        let member = Member { incarnation, info, status: Status::Active, join: version, beat: 0 };
+        let member = Member { incarnation, info, status: Status::Active, join: version, beat: 0, busy: false };
         {
             let mut members = self.members.lock();
             members.silos.push(Some(Running { incarnation, silo, alive }));

@@ -73,6 +73,7 @@ fn snapshot(value: Value) -> Option<Snapshot> {
             join: parts.next()?.parse().ok()?,
             info: serde_json::from_str(parts.next()?).ok()?,
             beat: beats.get(&silo).map_or(Some(0), |beat| beat.parse().ok())?,
+            busy: beats.contains_key(&format!("{silo}:busy")),
         };
         view.members.insert(incarnation, member);
     }
@@ -117,9 +118,9 @@ impl Membership for RedisCluster {
         }
     }
 
-    async fn beat(&self, silo: Incarnation) -> Result<Beat, MembershipError> {
+    async fn beat(&self, silo: Incarnation, busy: bool) -> Result<Beat, MembershipError> {
         let mut call = self.membership_call(&BEAT);
-        call.arg(silo.to_string());
+        call.arg(silo.to_string()).arg(u8::from(busy));
         let answer = self.membership_answer(&call).await?;
         let number = |place: usize| answer.get(place).and_then(|number: &String| number.parse().ok());
         match (answer.first().map(String::as_str), number(1), number(2)) {

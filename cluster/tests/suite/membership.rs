@@ -29,9 +29,9 @@ async fn silos_join_beat_and_move_forward_only() {
         let other = rows.join(silo(3), &info("c"), None, SHARDS + 1, 0).await;
         assert_eq!(other, Err(MembershipError::ShardsDiffer { theirs: SHARDS, ours: SHARDS + 1 }));
         let version = rows.read().await.unwrap().view.version;
-        assert_eq!(rows.beat(silo(1)).await.unwrap(), Beat::Taken { beat: 1, version });
-        assert_eq!(rows.beat(silo(1)).await.unwrap(), Beat::Taken { beat: 2, version });
-        assert_eq!(rows.beat(silo(9)).await.unwrap(), Beat::Missing);
+        assert_eq!(rows.beat(silo(1), false).await.unwrap(), Beat::Taken { beat: 1, version });
+        assert_eq!(rows.beat(silo(1), false).await.unwrap(), Beat::Taken { beat: 2, version });
+        assert_eq!(rows.beat(silo(9), true).await.unwrap(), Beat::Missing);
         rows.advance(silo(1), Status::Active, 0).await.unwrap();
         rows.advance(silo(1), Status::Joining, 0).await.unwrap();
         let snapshot = rows.read().await.unwrap();
@@ -41,11 +41,28 @@ async fn silos_join_beat_and_move_forward_only() {
         assert!(snapshot.view.version > version && !snapshot.run.is_empty());
         rows.advance(silo(1), Status::Dead, 1_000).await.unwrap();
         rows.advance(silo(1), Status::Active, 0).await.unwrap();
-        assert_eq!(rows.beat(silo(1)).await.unwrap(), Beat::Dead);
+        assert_eq!(rows.beat(silo(1), false).await.unwrap(), Beat::Dead);
         assert_eq!(rows.read().await.unwrap().view.version, 1_001, "above what the caller had seen");
         rows.prune(silo(2), 0).await.unwrap();
         rows.prune(silo(1), 0).await.unwrap();
         assert_eq!((status(&*rows, 1).await, status(&*rows, 2).await), (None, Some(Status::Joining)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silo_is_busy_while_its_beats_say_so() {
+    on_each(|rows, _| async move {
+        join(&*rows, 1).await;
+        join(&*rows, 2).await;
+        for busy in [false, true, true, false, true] {
+            rows.beat(silo(1), busy).await.unwrap();
+            let view = rows.read().await.unwrap().view;
+            assert_eq!((view.members[&silo(1)].busy, view.members[&silo(2)].busy), (busy, false));
+        }
+        rows.advance(silo(1), Status::Dead, 0).await.unwrap();
+        rows.prune(silo(1), 0).await.unwrap();
+        assert_eq!(rows.read().await.unwrap().view.members.len(), 1, "nothing of it is left");
     })
     .await;
 }
@@ -70,7 +87,7 @@ async fn refused_silos_are_out_with_enough_votes_and_votes_lapse() {
         assert_eq!(rows.suspect(refused(1, 4), 0).await.unwrap(), Voted::Counted(1));
         assert_eq!(rows.suspect(refused(1, 4), 0).await.unwrap(), Voted::Counted(1), "one vote each");
         for _ in 0..11 {
-            rows.beat(silo(1)).await.unwrap();
+            rows.beat(silo(1), false).await.unwrap();
         }
         assert_eq!(rows.suspect(refused(2, 4), 0).await.unwrap(), Voted::Counted(1), "the first one lapsed");
         assert_eq!(rows.suspect(refused(1, 4), 0).await.unwrap(), Voted::Killed);
@@ -93,14 +110,14 @@ async fn silent_silos_are_out_only_while_their_beat_stands_still() {
         for round in 0..2 {
             for voter in [1, 2] {
                 assert_eq!(rows.suspect(silent(voter), 0).await.unwrap(), Voted::Counted(0), "round {round}");
-                rows.beat(silo(voter)).await.unwrap();
+                rows.beat(silo(voter), false).await.unwrap();
             }
         }
-        rows.beat(silo(3)).await.unwrap(); // it lives: all begins anew
+        rows.beat(silo(3), false).await.unwrap(); // it lives: all begins anew
         for _ in 0..2 {
             for voter in [1, 2] {
                 assert_eq!(rows.suspect(silent(voter), 0).await.unwrap(), Voted::Counted(0));
-                rows.beat(silo(voter)).await.unwrap();
+                rows.beat(silo(voter), false).await.unwrap();
             }
         }
         assert_eq!(rows.suspect(silent(1), 0).await.unwrap(), Voted::Counted(1));

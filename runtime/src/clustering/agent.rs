@@ -13,6 +13,7 @@ use gristmill_grains::chaos::{self, Bug};
 use gristmill_grains::sync::Mutex;
 use tokio::time::Instant;
 
+use super::lateness::Lateness;
 use super::network::NetWires;
 use super::node::Node;
 use super::options::ClusterOptions;
@@ -32,14 +33,16 @@ struct Pace {
     silence: Duration,
     /// One that says nothing, but beats, for so long is cut off from here.
     cut_off: Duration,
+    /// A silo whose workers are so late says so with its beats.
+    busy: Duration,
     /// A gap in this silo's own beats after which it judges nobody by what it saw before.
     gap: Duration,
 }
 
 impl Pace {
     fn new(beat: Duration, silence: Duration) -> Self {
-        let (look, probe, beating) = (beat / 4, beat / 2, beat * 3);
-        Self { beat, look, probe, beating, silence, cut_off: silence + beat * 2, gap: beat * 5 / 2 }
+        let (look, probe, beating, gap) = (beat / 4, beat / 2, beat * 3, beat * 5 / 2);
+        Self { beat, look, probe, beating, silence, cut_off: silence + beat * 2, busy: beat, gap }
     }
 }
 
@@ -73,6 +76,8 @@ pub(crate) struct Agent {
     core: std::sync::OnceLock<std::sync::Weak<Core>>,
     exit_when_dead: bool,
     pace: Pace,
+    /// Of the workers, which hear the others.
+    lateness: Arc<Lateness>,
     /// The process that served the rows last.
     store: Mutex<Option<String>>,
     /// Silos that are dead since the last look.
@@ -152,11 +157,16 @@ impl Agent {
         let core = std::sync::OnceLock::new();
         let (store, buried, ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let (pace, exit_when_dead) = (Pace::new(options.beat, options.silence), options.exit_when_dead);
-        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, store, buried, ended })
+        let lateness = Arc::new(Lateness::new(pace.look, pace.cut_off));
+        Arc::new(Self { me, info, rows, wires, node, core, exit_when_dead, pace, lateness, store, buried, ended })
     }
 
     pub(crate) fn attach(&self, core: &Arc<Core>) {
-        drop(self.core.set(Arc::downgrade(core)));
+        let me = Arc::downgrade(core);
+        if self.core.set(me.clone()).is_ok() {
+            let lateness = self.lateness.clone();
+            core.spawn_task(async move { lateness.measure(me).await });
+        }
     }
 
     /// Reaches every silo that beats, then hosts grains.
@@ -268,7 +278,8 @@ impl Agent {
 
     /// Beats; says whether that was acknowledged.
     async fn beat(&self, sent: Instant) -> bool {
-        match self.rows.beat(self.me).await {
+        let busy = self.lateness.now() >= self.pace.busy;
+        match self.rows.beat(self.me, busy).await {
             Ok(Beat::Taken { .. }) => {
                 self.wires.renew(sent);
                 true
@@ -370,6 +381,7 @@ impl Agent {
             status: Status::Active,
             join: self.node.join(),
             beat: 0,
+            busy: false,
         };
         view.members.entry(self.me).or_insert(own);
         if let Err(error) = self.rows.restore(&view).await {
@@ -417,6 +429,9 @@ impl Agent {
             1 + others.filter(|silo| beats(*silo)).count() as u64
         };
         let refused = self.wires.refused();
+        let is_busy = |silo: Incarnation| view.members.get(&silo).is_some_and(|member| member.busy);
+        // What was sent may lie there unread for so long.
+        let late = self.lateness.now();
         let suspects = neighbours
             .iter()
             .chain(&refused)
@@ -429,13 +444,13 @@ impl Agent {
             let voters = beating(seen, target);
             let Some(of) = seen.get_mut(&target) else { continue };
             let heard = self.wires.last_heard(target).map_or(of.since, |heard| heard.max(of.since));
-            let silent = now.saturating_duration_since(heard);
+            let silent = now.saturating_duration_since(heard + late);
             let still = now - of.moved;
             let (evidence, needed) = if refused.contains(&target) {
                 (Evidence::Refused, voters.min(2))
             } else if silent >= self.pace.silence && still >= self.pace.silence {
                 (Evidence::Silent, voters.min(2))
-            } else if silent >= self.pace.cut_off {
+            } else if silent >= self.pace.cut_off && !is_busy(target) {
                 // Of two that are cut off from each other, the younger gives the elder a chance to be first.
                 let elder = view.members.get(&target).is_some_and(|member| member.join < self.node.join());
                 if voters == 1 && elder && silent < self.pace.cut_off + self.pace.beat * 2 {

@@ -17,6 +17,7 @@ mod gateway;
 pub(crate) mod hub;
 mod inbox;
 mod lane;
+mod lateness;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;

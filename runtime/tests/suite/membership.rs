@@ -194,6 +194,38 @@ async fn timings_that_contradict_each_other_are_refused() {
     stop(&two).await;
 }
 
+/// A silo with one worker thread of its own.
+fn with_one_worker(silos: &Silos, options: ClusterOptions) -> (tokio::runtime::Runtime, Silo) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let silo = runtime.block_on(silos.start_with(options)).unwrap();
+    (runtime, silo)
+}
+
+#[test]
+fn a_silo_that_computes_for_long_is_not_taken_for_dead_nor_takes_others_for_it() {
+    let silos = Silos::new();
+    let options = ClusterOptions { beat: ms(100), silence: ms(300), lease: ms(800), ..silos.options() };
+    let (one, busy) = with_one_worker(&silos, options.clone());
+    let (two, other) = with_one_worker(&silos, options);
+    two.block_on(answers(&other, 0..20));
+    // Several times as long as one that says nothing is let live.
+    let computing = one.handle().spawn(async { std::thread::sleep(Duration::from_secs(3)) });
+    two.block_on(async {
+        let until_then = tokio::time::Instant::now() + Duration::from_secs(5);
+        while tokio::time::Instant::now() < until_then {
+            assert_eq!(with_status(&silos, Status::Active).await, 2, "{:?}", statuses(&silos).await);
+            tokio::time::sleep(ms(50)).await;
+        }
+        assert!(computing.is_finished());
+        answers(&other, 0..40).await;
+    });
+    one.block_on(async {
+        answers(&busy, 0..40).await;
+        stop(&busy).await;
+    });
+    two.block_on(stop(&other));
+}
+
 /// Carries connections to a silo, and can cut them all.
 struct Proxy {
     address: String,
