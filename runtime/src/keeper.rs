@@ -103,9 +103,13 @@ pub(crate) async fn bring_back(core: Arc<Core>) {
     while !parts.is_empty() && !core.is_stopping() {
         let mut again = Vec::new();
         for (host, number) in parts {
+            // Those who leave wait for their calls.
+            if core.is_stopping() {
+                return;
+            }
             match shard(&core, host.grain_type().as_str(), number).keys().await {
                 Ok(keys) => {
-                    for key in keys {
+                    for key in keys.into_iter().take_while(|_| !core.is_stopping()) {
                         if let Err(fault) = bring(&core, &host, &key).await {
                             tracing::error!(%fault, "a kept grain cannot be brought back");
                         }
