@@ -25,6 +25,8 @@ pub enum Fault {
     ToRedis(usize, Path, Path),
     /// Something between a client and a silo: there, and back.
     OfClient(usize, usize, Path, Path),
+    /// A silo and a client reach each other, and Redis, and none of the other silos.
+    Apart(usize, usize),
     /// Redis is killed, and started again afterwards.
     RedisKilled,
     /// Redis hangs.
@@ -104,6 +106,12 @@ impl Plan {
             Planned { at, lasts, fault }
         };
         let mut faults: Vec<_> = (0..count).map(|_| fault(&mut rng)).collect();
+        if !loses && rng.u8(..6) == 0 {
+            let (silo, client) = (rng.usize(..silos), rng.usize(..clients));
+            let (at, lasts) = (rng.u64(500..12_000), rng.u64(3_000..12_000));
+            let (at, lasts) = (Duration::from_millis(at), Duration::from_millis(lasts));
+            faults.push(Planned { at, lasts, fault: Fault::Apart(silo, client) });
+        }
         faults.sort_by_key(|planned| planned.at);
         Self { silos, faults, loses, rolling: false }
     }
@@ -167,6 +175,15 @@ fn one(rng: &mut fastrand::Rng, silos: usize, clients: usize, loses: bool) -> Fa
     }
 }
 
+/// What is between a silo and a client, and all other silos.
+fn set_apart(sim: &mut Sim, silo: usize, client: usize, path: Path) {
+    for other in (0..sim.len()).filter(|other| *other != silo) {
+        sim.set_path(silo, other, path);
+        sim.set_path(other, silo, path);
+        sim.set_path_of_client(client, other, path, path);
+    }
+}
+
 /// Begins a fault.
 pub fn begin(sim: &mut Sim, fault: Fault) {
     match fault {
@@ -177,6 +194,7 @@ pub fn begin(sim: &mut Sim, fault: Fault) {
         Fault::Path(from, to, path) => sim.set_path(from, to, path),
         Fault::ToRedis(silo, there, back) => sim.set_path_to_redis(silo, there, back),
         Fault::OfClient(client, silo, there, back) => sim.set_path_of_client(client, silo, there, back),
+        Fault::Apart(silo, client) => set_apart(sim, silo, client, blocked()),
         Fault::RedisKilled => sim.kill_redis(),
         Fault::RedisHangs => sim.hang_redis(true),
         Fault::RedisMood(mood) => sim.set_redis_mood(mood),
@@ -199,6 +217,7 @@ pub fn end(sim: &mut Sim, fault: Fault) {
         Fault::Path(from, to, _) => sim.set_path(from, to, well),
         Fault::ToRedis(silo, ..) => sim.set_path_to_redis(silo, well, well),
         Fault::OfClient(client, silo, ..) => sim.set_path_of_client(client, silo, well, well),
+        Fault::Apart(silo, client) => set_apart(sim, silo, client, well),
         Fault::RedisKilled => sim.start_redis(Loses::Nothing),
         Fault::RedisHangs => sim.hang_redis(false),
         Fault::RedisMood(_) => sim.set_redis_mood(Mood::Well),

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use gristmill::sim::{Bug, Sim, Weather};
 
 use crate::history::Counts;
-use crate::plan::{self, FAULTS, Plan};
+use crate::plan::{self, FAULTS, Fault, Plan};
 use crate::workloads::{Caller, Stale, Workload};
 
 /// Hosts that call.
@@ -16,6 +16,9 @@ pub const CLIENTS: usize = 2;
 
 /// Callers go on for so long after the last fault may have begun.
 const AFTER: Duration = Duration::from_secs(2);
+
+/// How long a silo may take to leave: the default of its drain timeout.
+const DRAINS: Duration = Duration::from_secs(30);
 
 /// How long the silos have to agree once all is well.
 const CONVERGES: Duration = Duration::from_secs(60);
@@ -101,22 +104,29 @@ fn play(settings: &Settings) -> Ran {
     let until = FAULTS + AFTER;
     let playing: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let patient = settings.plan.rolling;
+            let (patient, keeps) = (settings.plan.rolling, !settings.plan.loses);
             let (workloads, clock, seed) = (workloads.clone(), clock.clone(), settings.seed ^ (number as u64) << 56);
             sim.client(move |client| async move {
                 let pause = Duration::from_millis(400);
-                let caller = Caller { client, number, seed, clock, until, pause, patient };
+                let caller = Caller { client, number, seed, clock, until, pause, patient, keeps };
                 join_all(workloads.iter().map(|workload| workload.play(caller.clone()))).await;
             })
         })
         .collect();
+    let mut broken = Vec::new();
     for (at, number, begins) in settings.plan.moments() {
         sim.run_for(at.saturating_sub(sim.now()));
         let fault = settings.plan.faults[number].fault;
+        if settings.plan.rolling && !begins {
+            // It answers first what was begun; then it is started again, and the next one is told to leave.
+            let left = |sim: &mut Sim| !matches!(fault, Fault::Stop(silo) if sim.is_running(silo));
+            if !sim.run_until(DRAINS, left) {
+                broken.push(format!("I9: a silo has not left after {DRAINS:?}"));
+            }
+        }
         if begins { plan::begin(&mut sim, fault) } else { plan::end(&mut sim, fault) }
     }
     sim.run_for(until.saturating_sub(sim.now()));
-    let mut broken = Vec::new();
     finish(&mut sim, &mut broken);
     if !sim.run_until(ANSWERS, |_| playing.iter().all(gristmill::sim::Task::is_done)) {
         broken.push(format!("I5: calls have not ended {ANSWERS:?} after all was well"));

@@ -41,9 +41,12 @@ pub async fn start(storage: Arc<dyn GrainStorage>, settings: Arc<Settings>) -> R
 
 /// A silo that hosts the arena.
 pub fn describe(storage: Arc<dyn GrainStorage>, settings: Arc<Settings>) -> SiloBuilder {
-    Silo::builder()
-        .shared_storage("default", storage)
-        .service::<Settings>(settings)
+    grains(Silo::builder().shared_storage("default", storage), settings)
+}
+
+/// A silo with the arena's grains.
+pub fn grains(silo: SiloBuilder, settings: Arc<Settings>) -> SiloBuilder {
+    silo.service::<Settings>(settings)
         .grain::<PlayerGrain>()
         .grain::<MatchGrain>()
         .grain::<MatchmakerGrain>()

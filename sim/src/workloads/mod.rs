@@ -7,11 +7,15 @@
 //! | [`bank`] | money that goes from grain to grain is conserved |
 //! | [`lock`] | never two holders; and calls that go round in circles end |
 //! | [`ledger`] | timers fire once and never early; one-way calls run at most once |
+//! | [`mistakes`] | calls that cannot succeed fail for the right reason, and what a failed turn did is gone |
+//! | [`arena`] | a match of the sample: it is played to its end, and every reward is given once |
 
 pub mod append;
+pub mod arena;
 pub mod bank;
 pub mod ledger;
 pub mod lock;
+pub mod mistakes;
 pub mod register;
 
 use std::future::IntoFuture;
@@ -75,6 +79,8 @@ pub fn all(round: usize) -> Vec<Arc<dyn Workload>> {
         Arc::new(bank::Bank::of(first)),
         Arc::new(lock::Locks::of(first)),
         Arc::new(ledger::Ledgers::of(first)),
+        Arc::new(mistakes::Mistakes::of(first)),
+        Arc::new(arena::Arena::of(round)),
     ]
 }
 
@@ -98,6 +104,8 @@ pub struct Caller {
     pub pause: Duration,
     /// Does it give every call time enough?
     pub patient: bool,
+    /// Does the store keep what it has acknowledged?
+    pub keeps: bool,
 }
 
 impl Caller {

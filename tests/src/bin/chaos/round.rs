@@ -70,6 +70,7 @@ impl Rounds {
                 until: until + AFTER,
                 pause: self.pause,
                 patient: false,
+                keeps: true,
             };
             join_all(playing.iter().map(|workload| workload.play(caller.clone())).collect::<Vec<_>>())
         }));
