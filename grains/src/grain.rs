@@ -149,6 +149,10 @@ pub struct GrainOptions {
     pub several_storages: bool,
     /// On which silo of a cluster it is activated. Default by hash.
     pub placement: Placement,
+    /// May nobody ever read what is no longer true? A silo that the others have declared dead, but does not know it yet,
+    /// may answer a read with state that was committed before its death; not so for strict grains. The price: after a silo's
+    /// death its strict grains are away until its lease is over, 8 s by default. Default no.
+    pub strict: bool,
 }
 
 impl Default for GrainOptions {
@@ -163,6 +167,7 @@ impl Default for GrainOptions {
             dirty_calls: DirtyCalls::Allow,
             several_storages: false,
             placement: Placement::Hash,
+            strict: false,
         }
     }
 }

@@ -409,15 +409,16 @@ fn enter(core: &Arc<Core>, registered: Registered) -> Result<(), StartError> {
 
 fn services(core: &Arc<Core>) -> Vec<Service> {
     let mut services = Vec::new();
-    for (number, committer) in core.storages.iter().enumerate() {
+    for committer in &core.storages {
         for lane in 0..LANES {
             let committer = committer.clone();
             let name = format!("committer {} {lane}", committer.name);
             services.push(Service::new(name, move || committer.clone().run_lane()));
         }
-        let monitored = core.clone();
-        services
-            .push(Service::new(format!("monitor {}", committer.name), move || monitor::run(monitored.clone(), number)));
+    }
+    for group in monitor::groups(core) {
+        let (monitored, name) = (core.clone(), format!("monitor {}", core.storages[group[0]].name));
+        services.push(Service::new(name, move || monitor::run(monitored.clone(), group.clone())));
     }
     let swept = core.clone();
     services.push(Service::new("sweeper", move || {

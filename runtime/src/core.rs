@@ -291,6 +291,16 @@ impl Core {
         self.host_of(grain).is_some_and(|host| host.is_open(grain.key()))
     }
 
+    /// Is it of a strict type, as far as this silo knows?
+    pub(crate) fn is_strict(&self, grain: &GrainId) -> bool {
+        self.host_of(grain).is_some_and(|host| host.options().strict)
+    }
+
+    /// In a cluster: is this silo's lease valid?
+    pub(crate) fn may_speak(&self) -> bool {
+        self.node.as_ref().is_none_or(|node| node.may_speak())
+    }
+
     /// A method, by its wire names.
     pub(crate) fn wire_method(&self, interface: &str, method: u32) -> Result<Arc<dyn WireCall>, Cause> {
         if let Some(method) = self.wire.read().get(interface).and_then(|methods| methods.get(&method)) {

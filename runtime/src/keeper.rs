@@ -84,13 +84,10 @@ async fn bring(core: &Arc<Core>, host: &Arc<dyn AnyHost>, key: &str) -> Result<(
 /// In a cluster: brings back the kept grains now, and whenever a silo comes or goes.
 pub(crate) async fn keep_bringing(core: Arc<Core>) {
     let Some(node) = core.node.clone() else { return bring_back(core).await };
-    let mut views = node.views();
     while !core.is_stopping() {
-        views.borrow_and_update();
+        let view = node.view();
         bring_back(core.clone()).await;
-        if views.changed().await.is_err() {
-            return;
-        }
+        node.views().later_than(&view).await;
     }
 }
 

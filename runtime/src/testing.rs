@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gristmill_cluster::{
@@ -16,6 +17,9 @@ use crate::builder::{SiloBuilder, StartError};
 use crate::clustering::hub::Hub;
 use crate::clustering::node::Node;
 use crate::{Silo, Stopped};
+
+/// For so long strict grains wait after a death, as with the default options.
+const LEASE: Duration = Duration::from_secs(8);
 
 /// Silos of one process that are one cluster: their network and directory are in memory, and this says who lives.
 ///
@@ -111,7 +115,7 @@ impl TestCluster {
         let directory = Arc::new(Cut { directory: self.directory.clone(), alive: alive.clone() });
         let wires = self.hub.wires(incarnation);
         let view = self.members.lock().view.clone();
-        let node = Node::new(incarnation, version, wires, directory, view, 4);
+        let node = Node::new(incarnation, version, wires, directory, view, LEASE, 4);
         let mut builder = describe(Silo::builder());
         builder.node = Some(node.clone());
         let types = builder.types();

@@ -137,6 +137,7 @@ pub fn grain_interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// - `placement = "hash"`, `"prefer-local"`, `"random"`, `"least-loaded"`, `"label(zone=eu)"` or `"custom(name)"`: on which
 ///   silo of a cluster it is activated. Default: by hash.
 /// - `several_storages`: it may have `turn` state in two storages.
+/// - `strict`: no silo that is dead to the others answers for it, not even a read; after a silo's death it is away for longer.
 /// - `crate = path`: where the grains crate is found. Default: `::gristmill::grains`.
 ///
 /// Durations are a whole number and `ms`, `s`, `m` or `h`.

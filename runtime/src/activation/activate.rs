@@ -75,7 +75,7 @@ impl<G: Grain> Activation<G> {
                 Some(epoch) => epoch,
                 None => self.claim_local(directory).await.map_err(unavailable)?,
             };
-            let mut gate = Gate::default();
+            let mut gate = Gate::new(self.host.options.strict);
             for (slot, &storage) in self.host.slots.iter().enumerate() {
                 let opened = loop {
                     let fence = Fence { epoch, activation: self.id };
@@ -110,6 +110,8 @@ impl<G: Grain> Activation<G> {
                 records.push(StoredRecords { storage: name, records: opened.records });
             }
             self.inner.lock().gate = Some(Box::new(gate));
+        } else if self.host.options.strict {
+            self.inner.lock().gate = Some(Box::new(Gate::new(true)));
         }
         let context = GrainContext::new(id.clone(), self.me.clone() as _);
         let built = reference::decoding(&self.host.runtime, || {

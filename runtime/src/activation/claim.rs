@@ -92,6 +92,11 @@ impl<G: Grain> Activation<G> {
         let Some(node) = &self.host.core.node else { unreachable!("only a silo of a cluster claims from it") };
         let id = self.grain_id();
         let mut expect = self.inner.lock().claiming.get_or_insert_default().expect;
+        if self.host.options.strict
+            && let Some(row) = expect
+        {
+            node.outlast(row.owner).await;
+        }
         let deadline = deadline_after(self.host.core.options.activation_timeout);
         let mut retry = CLAIM_RETRY.0;
         loop {

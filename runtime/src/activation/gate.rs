@@ -178,13 +178,25 @@ pub(crate) struct Gate {
     pub(crate) state_bytes: usize,
     /// Waits until nothing is on its way.
     on_settled: Vec<oneshot::Sender<()>>,
+    /// Is the silo's lease looked at before an answer leaves?
+    strict: bool,
 }
 
 impl Gate {
+    /// A gate through which nothing has passed.
+    pub(crate) fn new(strict: bool) -> Self {
+        Self { strict, ..Self::default() }
+    }
+
     /// May output pass without waiting?
     pub(crate) fn is_open(&self) -> bool {
         let settled = self.unsettled().is_none() || chaos::planted(Bug::GateOpen);
         self.held.is_empty() && !self.releasing && settled
+    }
+
+    /// May it pass without another look?
+    pub(crate) fn lets_pass(&self) -> bool {
+        self.is_open() && !self.strict
     }
 
     /// Is nothing on its way to a storage?

@@ -397,7 +397,7 @@ impl<G: Grain> Activation<G> {
             {
                 // The common case: there is nothing to write, send or hold.
                 let mut inner = activation.lock_often();
-                if inner.lost.is_none() && inner.gate.as_ref().is_none_or(|gate| gate.is_open()) {
+                if inner.lost.is_none() && inner.gate.as_ref().is_none_or(|gate| gate.lets_pass()) {
                     let work = activation.release(&mut inner, access, turn, Some(grain));
                     drop(inner);
                     return Finished { activation, outcome: Outcome::Now(Ok(out)), work };
@@ -491,7 +491,11 @@ impl<G: Grain> Activation<G> {
         if sends {
             self.release_held();
         }
-        (now.map_or(Outcome::Held, |out| Outcome::Now(Ok(out))), work)
+        let answer = now.map(|out| match self.host.options.strict && !self.host.core.may_speak() {
+            true => Err(over_lease().of(&self.grain_id())),
+            false => Ok(out),
+        });
+        (answer.map_or(Outcome::Held, Outcome::Now), work)
     }
 
     /// The turn's activation ends with it; what earlier turns have put behind the gate still settles.
@@ -505,4 +509,10 @@ impl<G: Grain> Activation<G> {
         drop(inner);
         self.lose(fault, Loss::AfterSettling);
     }
+}
+
+/// What a strict grain answers that may have a successor by now.
+fn over_lease() -> Fault {
+    let reason = "the silo's lease is over, so the others may have taken it for dead and have its grains".to_owned();
+    Fault::maybe_executed_with(Cause::SiloUnavailable { reason })
 }

@@ -359,7 +359,7 @@ impl Agent {
             |view: &View, silo: &Incarnation| view.members.get(silo).is_none_or(|member| member.status == Status::Dead);
         let died: Vec<_> =
             known.members.keys().filter(|silo| !dead(&known, silo) && dead(&snapshot.view, silo)).copied().collect();
-        self.node.set_rows(snapshot.view);
+        self.node.set_view(snapshot.view);
         for silo in std::mem::take(&mut *self.buried.lock()) {
             // Its links have told by now what never left; the rest is lost.
             self.node.lost(silo, &[], "it is out of the cluster");

@@ -49,7 +49,7 @@ impl Node {
     }
 
     async fn decide(&self, grain: &GrainId, stale: Option<Location>, from: Incarnation) -> Answer {
-        let Ok(_one_of_some) = self.deciding.acquire().await else { return Answer::No };
+        let Ok(mut one_of_some) = self.deciding.acquire().await else { return Answer::No };
         let mut refused: Vec<Incarnation> = Vec::new();
         for _ in 0..TRIES {
             let looked_up = match chaos::point("the directory does not answer") {
@@ -75,8 +75,15 @@ impl Node {
                 Some(row) if view.standing(row.owner, row.join) == Standing::Later => return Answer::No,
                 Some(row) => return Answer::At(row),
                 None => {
-                    if row.is_some() {
+                    if let Some(row) = row {
                         chaos::reach("the row of a dead silo was replaced");
+                        if self.core().is_some_and(|core| core.is_strict(grain)) {
+                            // The others need not wait for their turn meanwhile.
+                            drop(one_of_some);
+                            self.outlast(row.owner).await;
+                            let Ok(again) = self.deciding.acquire().await else { return Answer::No };
+                            one_of_some = again;
+                        }
                     }
                     let hosts = view.active().filter(|member| {
                         member.info.types.contains(grain.grain_type().as_str())
@@ -96,6 +103,7 @@ impl Node {
                 Some(answer) => return answer,
             }
         }
+        drop(one_of_some);
         let reason = "others kept claiming it".to_owned();
         Answer::Failed(Fault::not_executed(Cause::SiloUnavailable { reason }).of(grain))
     }

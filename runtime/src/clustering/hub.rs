@@ -125,4 +125,8 @@ impl Wires for HubWires {
     fn send(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
         self.hub.send(self.me, to, message)
     }
+
+    fn may_speak(&self) -> bool {
+        true
+    }
 }

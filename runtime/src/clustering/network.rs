@@ -166,6 +166,10 @@ fn refused(link: &Link, why: SendErrorKind) -> SendError {
 }
 
 impl Wires for NetWires {
+    fn may_speak(&self) -> bool {
+        self.lease.lock().is_none_or(|until| Instant::now() < until)
+    }
+
     fn send(&self, to: Incarnation, message: Message) -> Result<(), SendError> {
         let answers = matches!(message, Message::Response(_) | Message::NotHere(_) | Message::ControlReply(_));
         let open = if answers { &self.accepted } else { &self.dialed };
@@ -280,7 +284,7 @@ impl Receiver for NetWires {
     }
 
     fn may_flush(&self) -> bool {
-        self.lease.lock().is_none_or(|until| Instant::now() < until)
+        self.may_speak()
     }
 }
 

@@ -15,7 +15,7 @@ use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::bounced::Bounced;
@@ -25,6 +25,7 @@ use super::inbox::Inbox;
 use super::router::Router;
 use super::serve::{Caller, Item, Serving};
 use super::site::Site;
+use super::views::Views;
 use super::wires::{Correlation, Receiver, Wires};
 use crate::core::Core;
 
@@ -49,7 +50,7 @@ pub(crate) struct Node {
     core: OnceLock<Weak<Core>>,
     pub(super) wires: Arc<dyn Wires>,
     directory: Arc<dyn Directory>,
-    view: watch::Sender<Arc<View>>,
+    views: Views,
     router: Router,
     pub(super) broker: Broker,
     pub(super) serving: Serving,
@@ -63,6 +64,8 @@ pub(crate) struct Node {
     pub(super) store_changed: Notify,
     pub(super) inbox: Inbox,
     pub(super) bounced: Bounced,
+    /// How long a silo may speak after a beat. All silos say the same.
+    lease: Duration,
     /// The highest epoch seen: a floor for the directory's counters.
     epoch: AtomicU64,
 }
@@ -83,6 +86,7 @@ impl Node {
         wires: Arc<dyn Wires>,
         directory: Arc<dyn Directory>,
         view: View,
+        lease: Duration,
         dispatchers: usize,
     ) -> Arc<Self> {
         let node = Arc::new_cyclic(|myself| Self {
@@ -92,7 +96,7 @@ impl Node {
             core: OnceLock::new(),
             wires,
             directory,
-            view: watch::channel(Arc::new(view)).0,
+            views: Views::new(view),
             router: Router::new(me),
             broker: Broker::default(),
             serving: Serving::default(),
@@ -104,6 +108,7 @@ impl Node {
             store_changed: Notify::new(),
             inbox: Inbox::new(dispatchers),
             bounced: Bounced::default(),
+            lease,
             epoch: AtomicU64::new(0),
         });
         let site: Weak<Node> = node.myself.clone();
@@ -146,12 +151,12 @@ impl Node {
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
-        self.view.borrow().clone()
+        self.views.latest()
     }
 
     /// The views, as they change.
-    pub(crate) fn views(&self) -> watch::Receiver<Arc<View>> {
-        self.view.subscribe()
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
     }
 
     /// Does this silo decide where the grain is activated?
@@ -164,34 +169,23 @@ impl Node {
         hash::rendezvous(hash::of_grain(grain), hosts.map(|member| member.incarnation))
     }
 
-    /// A later view.
+    /// The rows as they are now.
     pub(crate) fn set_view(&self, view: View) {
-        let view = Arc::new(view);
-        let changed = self.view.send_if_modified(|known| {
-            let newer = view.version > known.version;
-            if newer {
-                *known = view.clone();
-            }
-            newer
-        });
-        if changed {
+        if self.views.put(view) {
             self.tell_clients();
         }
     }
 
-    /// The rows as they are now: their beats move without a new version.
-    pub(crate) fn set_rows(&self, view: View) {
-        let view = Arc::new(view);
-        let changed = self.view.send_if_modified(|known| {
-            let newer = view.version > known.version;
-            if view.version >= known.version || chaos::planted(Bug::RowsGoBack) {
-                *known = view.clone();
-            }
-            newer
-        });
-        if changed {
-            self.tell_clients();
+    /// Waits until a silo that is dead can answer nothing more.
+    pub(crate) async fn outlast(&self, silo: Incarnation) {
+        if silo != self.me {
+            self.views.outlast(silo, self.lease).await;
         }
+    }
+
+    /// Is this silo's lease valid? Else the others may have declared it dead.
+    pub(crate) fn may_speak(&self) -> bool {
+        self.wires.may_speak()
     }
 
     /// Runs work on the silo's threads.
@@ -288,9 +282,8 @@ impl Node {
         let Some(core) = self.core() else { return Err(stopped()) };
         let deadline = Instant::now() + core.options.call_timeout;
         let mut again = FIND_AGAIN.0;
-        let mut views = self.view.subscribe();
         loop {
-            let view = views.borrow_and_update().clone();
+            let view = self.view();
             let broker = self.broker_of(grain, &view);
             let mut why = "no silo answered".to_owned();
             let answer = match broker {
@@ -317,7 +310,7 @@ impl Node {
                 // Where it was just looked for in vain: once more, but not at once.
                 Some(Answer::At(location)) if !view.is_dead(location.owner, location.join) => {
                     if stale == Some(location) {
-                        drop(tokio::time::timeout(again, views.changed()).await);
+                        drop(tokio::time::timeout(again, self.views.later_than(&view)).await);
                     }
                     return Ok(location);
                 }
@@ -329,7 +322,7 @@ impl Node {
                 return Err(Fault::not_executed(Cause::SiloUnavailable { reason: why }).of(grain));
             }
             // A new view may say who to ask instead.
-            drop(tokio::time::timeout(again, views.changed()).await);
+            drop(tokio::time::timeout(again, self.views.later_than(&view)).await);
             again = (again * 2).min(FIND_AGAIN.1);
         }
     }

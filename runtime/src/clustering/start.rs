@@ -69,7 +69,7 @@ pub(crate) async fn join(
     let joined = joining.await.map_err(|error| error.to_string())?;
     let (rows, join, view) = joined.map_err(|error| error.to_string())?;
     network.set_join(join);
-    let node = Node::new(me, join, wires.clone(), directory.clone(), view, DISPATCHERS);
+    let node = Node::new(me, join, wires.clone(), directory.clone(), view, options.lease, DISPATCHERS);
     wires.set_node(&node);
     let agent = Agent::new(me, info, rows, wires, node.clone(), options);
     Ok((node, Taking { agent, thread }))

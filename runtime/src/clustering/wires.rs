@@ -35,6 +35,8 @@ impl SendError {
 pub(crate) trait Wires: Send + Sync + 'static {
     /// Takes a message, at once. Either it arrives, or the connection's end is reported.
     fn send(&self, to: Incarnation, message: Message) -> Result<(), SendError>;
+    /// Is this silo's lease valid? Else nothing leaves it.
+    fn may_speak(&self) -> bool;
 }
 
 /// Receives what a transport carries. Calls for one sender come in its order.

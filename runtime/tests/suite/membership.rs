@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill::SiloBuilder;
 use gristmill::cluster::{ClusterOptions, Incarnation, Membership, Status};
 use gristmill::prelude::*;
+use gristmill::storage::MemoryStorage;
+use gristmill::testing::TestCluster;
 
 use crate::cluster::LedgerRef;
 use crate::silos::{Silos, free_address, stop, until};
@@ -224,6 +227,71 @@ fn a_silo_that_computes_for_long_is_not_taken_for_dead_nor_takes_others_for_it()
         stop(&busy).await;
     });
     two.block_on(stop(&other));
+}
+
+/// A register that nobody may read when it is old.
+#[grain_interface(local)]
+trait Truth {
+    async fn tell(&self) -> u64;
+    async fn set(&mut self, to: u64);
+}
+
+#[derive(Grain)]
+#[grain(implements(Truth), strict)]
+struct TruthGrain {
+    #[state]
+    value: Persistent<u64>,
+}
+
+impl Truth for TruthGrain {
+    async fn tell(&self) -> u64 {
+        *self.value
+    }
+
+    async fn set(&mut self, to: u64) {
+        *self.value = to;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_grain_says_nothing_once_its_silos_lease_is_over() {
+    let silos = Silos::new();
+    let options = ClusterOptions { beat: ms(100), silence: ms(300), lease: ms(800), ..silos.options() };
+    let silo = soon(silos.described(options).grain::<TruthGrain>().start()).await.unwrap();
+    let truth: TruthRef = silo.grain("truth");
+    soon(truth.set(1)).await.unwrap();
+    answers(&silo, 0..1).await;
+    // The silo cannot know whether the others have declared it dead.
+    silos.rows.set_available(false);
+    until(async || truth.tell().await.is_err()).await;
+    let error = soon(truth.tell()).await.unwrap_err();
+    assert!(error.to_string().contains("lease is over"), "{error}");
+    let ledger: LedgerRef = silo.grain("0");
+    assert_eq!(soon(ledger.entries()).await.unwrap(), [1], "what is not strict goes on");
+    silos.rows.set_available(true);
+    until(async || truth.tell().await.is_ok_and(|value| value == 1)).await;
+    stop(&silo).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_grain_is_away_until_its_dead_silos_lease_is_over() {
+    let storage = MemoryStorage::new();
+    let describe = move |silo: SiloBuilder| silo.storage("default", storage.clone()).grain::<TruthGrain>();
+    let cluster = soon(TestCluster::start(2, describe)).await.unwrap();
+    let truth = |key: u64| cluster.silo(0).grain::<TruthRef>(key.to_string());
+    for key in 0..20 {
+        soon(truth(key).set(key)).await.unwrap();
+    }
+    let its: Vec<_> = (0..20).filter(|key| cluster.place_of::<TruthRef>(key.to_string()) == Some(1)).collect();
+    assert!(!its.is_empty());
+    let killed = tokio::time::Instant::now();
+    cluster.kill(1);
+    let calls: Vec<_> = its.iter().map(|key| (*key, spawn(truth(*key).tell().into_owned().into_future()))).collect();
+    for (key, call) in calls {
+        assert_eq!(call.await.unwrap().unwrap(), key);
+        assert!(killed.elapsed() >= ms(8_000), "its silo might still have answered: {:?}", killed.elapsed());
+    }
+    assert!(killed.elapsed() < ms(9_000), "all at the same time: {:?}", killed.elapsed());
 }
 
 /// Carries connections to a silo, and can cut them all.

@@ -88,6 +88,9 @@ fn hosting(options: &GrainOptions) -> TokenStream {
     if options.several_storages {
         option("several_storages", quote!(true));
     }
+    if options.strict {
+        option("strict", quote!(true));
+    }
     let default = quote!(<#grains::GrainOptions as ::core::default::Default>::default());
     let all = if set.is_empty() { default } else { quote!(#grains::GrainOptions { #(#set)* ..#default }) };
     quote! {

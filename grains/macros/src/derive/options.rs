@@ -24,6 +24,7 @@ const KNOWN: &[&str] = &[
     "dirty_calls",
     "placement",
     "several_storages",
+    "strict",
     "crate",
 ];
 
@@ -43,6 +44,7 @@ pub(super) struct GrainOptions {
     pub(super) stateless_workers: Option<usize>,
     pub(super) deny_dirty_calls: Option<bool>,
     pub(super) several_storages: bool,
+    pub(super) strict: bool,
     pub(super) placement: Option<Placement>,
     pub(super) krate: Path,
 }
@@ -88,6 +90,7 @@ struct Given {
     stateless_workers: Option<usize>,
     deny_dirty_calls: Option<bool>,
     several_storages: bool,
+    strict: bool,
     placement: Option<Placement>,
     krate: Option<Path>,
 }
@@ -123,6 +126,7 @@ pub(super) fn parse(item: &DeriveInput, errors: &mut Errors) -> Option<GrainOpti
         stateless_workers: given.stateless_workers,
         deny_dirty_calls: given.deny_dirty_calls,
         several_storages: given.several_storages,
+        strict: given.strict,
         placement: given.placement,
         krate,
     })
@@ -157,6 +161,7 @@ impl Given {
             }
             "placement" => self.placement = placement(&options.value(meta)?, options),
             "several_storages" => self.several_storages = true,
+            "strict" => self.strict = true,
             "crate" => self.krate = Some(located(&options.path(meta)?, Span::call_site())),
             _ => {}
         }

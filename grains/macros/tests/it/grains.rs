@@ -115,7 +115,7 @@ trait Ticker {}
 
 #[derive(Grain)]
 #[grain(implements(Ticker), key = i64, lifecycle, mailbox = 10, idle = "never", turn_limit = "90s", inline = false)]
-#[grain(keep_running, stateless_worker = 4, dirty_calls = "deny", several_storages, placement = "label(zone = eu)", crate = gristmill_grains)]
+#[grain(keep_running, stateless_worker = 4, dirty_calls = "deny", several_storages, strict, placement = "label(zone = eu)", crate = gristmill_grains)]
 struct TickerGrain;
 
 impl Ticker for TickerGrain {}
@@ -148,6 +148,7 @@ async fn options_are_what_the_attribute_says() {
         dirty_calls: DirtyCalls::Deny,
         several_storages: true,
         placement: gristmill_grains::Placement::Label { name: "zone".into(), value: "eu".into() },
+        strict: true,
     };
     assert_eq!(shown(&TickerGrain::options()), shown(&all));
     let some =
