@@ -24,7 +24,7 @@ struct Args {
     /// Runs this one seed twice, and compares.
     #[arg(long, value_name = "X")]
     seed: Option<u64>,
-    /// With --seed: writes everything that happened there.
+    /// With --seed: writes everything that happened there, and what happened the second time, if it differs, to FILE.again.
     #[arg(long, value_name = "FILE", requires = "seed")]
     trace: Option<std::path::PathBuf>,
     /// Only this workload.
@@ -97,10 +97,12 @@ fn again(args: &Args, seed: u64) -> ExitCode {
     println!("{:?}; {} events, digest {:016x}", ran.counts, ran.digest.1, ran.digest.0);
     let same = ran.trace == other.trace;
     println!("run twice: {}", if same { "the same, byte for byte" } else { "NOT the same" });
-    if let Some(path) = &args.trace
-        && let Err(error) = std::fs::write(path, &ran.trace)
-    {
-        println!("{}: {error}", path.display());
+    for (trace, ending) in [(&ran.trace, ""), (&other.trace, ".again")].into_iter().take(if same { 1 } else { 2 }) {
+        let Some(path) = &args.trace else { break };
+        let path = format!("{}{ending}", path.display());
+        if let Err(error) = std::fs::write(&path, trace) {
+            println!("{path}: {error}");
+        }
     }
     if ran.broken.is_empty() {
         println!("everything holds");

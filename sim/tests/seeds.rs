@@ -9,11 +9,12 @@ const SEEDS: u64 = 120;
 
 /// Seeds that once failed, and what they showed. What a seed does changes with the code; these stay because they were
 /// hard on it.
-const KEPT: [(u64, &str); 2] = [
+const KEPT: [(u64, &str); 3] = [
     (
         1_354,
         "a frame whose length was changed on the way took in all that followed, and its connection answered nothing",
     ),
+    (6_026, "both silos were told to leave while Redis was away, and nobody started them again"),
     (2_774, "a silo that was dead to the others answered a read with what it still held, which is allowed"),
 ];
 
@@ -56,11 +57,14 @@ fn a_seed_that_never_was_holds() {
 }
 
 #[test]
-fn a_seed_replays_byte_for_byte() {
-    let settings = Settings { trace: true, ..Settings::of(7) };
-    let (once, again) = (run(&settings), run(&settings));
-    assert!(once.trace.len() > 10_000, "much happened");
-    assert!(once.trace == again.trace && once.digest == again.digest, "the same seed, the same events");
+fn seeds_replay_byte_for_byte() {
+    // In 1 and 9 Redis fails over, which several tasks of a silo learn at once; in 7 a match is played.
+    for seed in [1, 2, 7, 9] {
+        let settings = Settings { trace: true, ..Settings::of(seed) };
+        let (once, again) = (run(&settings), run(&settings));
+        assert!(once.trace.len() > 10_000, "much happened");
+        assert!(once.trace == again.trace && once.digest == again.digest, "the same seed {seed}, the same events");
+    }
 }
 
 /// Those that are found soonest; `gristmill-sim --bugs` plants them all.

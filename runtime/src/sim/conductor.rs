@@ -163,9 +163,10 @@ impl Sim {
         self.silos[silo].running.iter_mut().for_each(|host| host.resume(now));
     }
 
-    /// Does the silo's process run, and serve?
+    /// Does the silo's process run, and serve, and was it not told to leave?
     pub fn is_serving(&self, silo: usize) -> bool {
-        self.silos[silo].control.silo().is_some()
+        let control = &self.silos[silo].control;
+        control.silo().is_some() && !*control.stop.borrow()
     }
 
     /// Does the silo's process run, whatever it does?

@@ -70,12 +70,13 @@ impl Stale {
     }
 }
 
-/// All workloads, new. A cluster on which they play several times has grains of its own for each round.
-pub fn all(round: usize) -> Vec<Arc<dyn Workload>> {
+/// All workloads, new. A cluster on which they play several times has grains of its own for each round. `strict`: the
+/// registers are, so no read of one may be old.
+pub fn all(round: usize, strict: bool) -> Vec<Arc<dyn Workload>> {
     let first = round * APART;
     vec![
         Arc::new(append::Append::of(first)),
-        Arc::new(register::Registers::of(first)),
+        Arc::new(register::Registers::of(first, strict)),
         Arc::new(bank::Bank::of(first)),
         Arc::new(lock::Locks::of(first)),
         Arc::new(ledger::Ledgers::of(first)),

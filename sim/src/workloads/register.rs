@@ -91,6 +91,7 @@ pub enum Answer {
 #[derive(Default)]
 pub struct Registers {
     first: usize,
+    strict: bool,
     history: History<Ask, Answer>,
     /// Histories whose search was given up.
     unsure: AtomicU64,
@@ -120,8 +121,8 @@ impl Model for Sequential {
 
 impl Registers {
     /// Its grains are numbered from `first`.
-    pub fn of(first: usize) -> Self {
-        Self { first, ..Self::default() }
+    pub fn of(first: usize, strict: bool) -> Self {
+        Self { first, strict, ..Self::default() }
     }
 }
 
@@ -135,7 +136,8 @@ impl Workload for Registers {
     }
 
     fn describe(&self, silo: SiloBuilder) -> SiloBuilder {
-        silo.grain::<RegisterGrain>()
+        let strict = self.strict;
+        silo.grain_with::<RegisterGrain>(move |setup| setup.options.strict = strict)
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
@@ -203,10 +205,10 @@ impl Workload for Registers {
                 let record = told(std::slice::from_ref(record));
                 return Some(format!("register-{} held what nobody wrote:\n{record}", self.first + key));
             }
-            // What changes nothing may have been answered out of what was true before.
+            // What changes nothing may have been answered out of what was true before, unless the grain is strict.
             let old = |record: &Record<Ask, Answer>| {
                 let reads = matches!(record.outcome, Outcome::Done(Answer::Value(_) | Answer::Swapped(false)));
-                reads && stale.may_be(record.begin, record.end)
+                reads && !self.strict && stale.may_be(record.begin, record.end)
             };
             records.retain(|record| !old(record));
             let event = |record: &Record<Ask, Answer>| match record.outcome {

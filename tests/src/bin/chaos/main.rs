@@ -73,6 +73,9 @@ struct Args {
     /// The longest pause of a caller between two calls, in milliseconds.
     #[arg(long, default_value_t = 300, value_name = "MS")]
     pause: u64,
+    /// The registers are strict: no read of one may be old.
+    #[arg(long)]
+    strict: bool,
     /// Redis keeps nothing on disk: so acknowledged writes are lost, and the checkers are to find it.
     #[arg(long)]
     redis_forgets: bool,
@@ -146,6 +149,7 @@ async fn begin(args: &Args, seed: u64, logs: std::path::PathBuf) -> Result<Round
         net: net.clone(),
         logs,
         began: wall.as_micros() as u64,
+        strict: args.strict,
     });
     let mut slots = Vec::new();
     for number in 0..args.silos {
@@ -173,6 +177,7 @@ async fn begin(args: &Args, seed: u64, logs: std::path::PathBuf) -> Result<Round
         storm,
         watcher,
         only: args.workload.clone(),
+        strict: args.strict,
         seed,
     })
 }

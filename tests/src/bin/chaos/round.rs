@@ -35,6 +35,7 @@ pub(crate) struct Rounds {
     pub(crate) storm: Storm,
     pub(crate) watcher: Watcher,
     pub(crate) only: Option<String>,
+    pub(crate) strict: bool,
     pub(crate) seed: u64,
 }
 
@@ -57,7 +58,7 @@ impl Rounds {
     /// Plays round `number`, with faults for so long.
     pub(crate) async fn play(&self, number: usize, lasts: Duration) -> Round {
         let mut round = Round { began: (self.clock)(), ..Round::default() };
-        let mut playing = workloads::all(number);
+        let mut playing = workloads::all(number, self.strict);
         playing.retain(|workload| self.only.as_ref().is_none_or(|only| only == workload.name()));
         let seed = self.seed.wrapping_add(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let until = round.began + lasts;

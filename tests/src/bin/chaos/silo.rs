@@ -32,6 +32,9 @@ pub(crate) struct SiloArgs {
     /// When the run began, in microseconds since 1970: its log tells the run's time.
     #[arg(long)]
     pub(crate) began: u64,
+    /// Are the registers strict?
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Tells the run's time in the log.
@@ -60,7 +63,7 @@ pub(crate) async fn host(args: SiloArgs) -> Result<(), Box<dyn Error>> {
     let described = Silo::builder()
         .storage("default", RedisStorage::connect(args.redis.clone()).await?)
         .cluster(RedisCluster::connect(&args.redis).await?, options);
-    let workloads = gristmill_sim::workloads::all(0);
+    let workloads = gristmill_sim::workloads::all(0, args.strict);
     let silo = workloads.iter().fold(described, |silo, workload| workload.describe(silo)).start().await?;
     let mut out = std::io::stdout().lock();
     out.write_all(b"ready\n")?;

@@ -65,6 +65,8 @@ pub(crate) struct Common {
     pub(crate) logs: PathBuf,
     /// When the run began, in microseconds since 1970.
     pub(crate) began: u64,
+    /// Are the registers strict?
+    pub(crate) strict: bool,
 }
 
 /// One silo of the cluster.
@@ -171,7 +173,7 @@ impl Slot {
     /// One process, from its start to its end.
     async fn run(&self, name: &str) -> std::io::Result<Ended> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let arguments = [
+        let mut arguments = vec![
             "silo".to_owned(),
             format!("--redis={}", self.redis),
             format!("--listen=127.0.0.1:{}", self.listen),
@@ -179,6 +181,7 @@ impl Slot {
             format!("--name={name}"),
             format!("--began={}", self.common.began),
         ];
+        arguments.extend(self.common.strict.then(|| "--strict".to_owned()));
         let mut child = self.common.spawner.start(&arguments, log).await?;
         self.runs.lock().push(Run { name: name.to_owned(), stopped: Vec::new(), ended: None });
         let pid = child.id();
