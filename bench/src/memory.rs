@@ -23,6 +23,15 @@ const KEY: usize = 16;
 /// Activators in parallel.
 const ACTIVATORS: usize = 2;
 
+/// Who makes actors, one after the other.
+#[derive(Clone, Copy, PartialEq)]
+enum Makers {
+    /// Tasks, one for each worker: a spawned actor begins on the worker that spawned it.
+    Tasks,
+    /// The program's main task, as under `#[tokio::main]`: it is no worker's, so a spawned actor begins on another thread.
+    Main,
+}
+
 /// What making some actors took; bytes or time, as counting bytes takes time.
 struct Made {
     name: &'static str,
@@ -39,18 +48,19 @@ fn key(number: usize) -> String {
     format!("grain-{number:010}")
 }
 
-/// Makes so many actors with so many bytes of state each, from some tasks, and lets them go.
-fn make<C: Contender>(actors: usize, bytes: usize, counted: bool) -> Made {
+/// Makes so many actors with so many bytes of state each, and lets them go.
+fn make<C: Contender>(actors: usize, bytes: usize, makers: Makers, counted: bool) -> Made {
     let runtime = runtime();
     let contender = Arc::new(runtime.block_on(C::start()));
-    let each = actors / ACTIVATORS;
-    let keep: Vec<Vec<C::Handle>> = (0..ACTIVATORS).map(|_| Vec::with_capacity(each)).collect();
+    let parts = if makers == Makers::Main { 1 } else { ACTIVATORS };
+    let each = actors / parts;
+    let keep: Vec<Vec<C::Handle>> = (0..parts).map(|_| Vec::with_capacity(each)).collect();
     let started = Instant::now();
     let work = || {
         runtime.block_on(async {
-            let makers = keep.into_iter().enumerate().map(|(maker, mut keep)| {
+            let work = keep.into_iter().enumerate().map(|(maker, mut keep)| {
                 let contender = contender.clone();
-                tokio::task::spawn(async move {
+                async move {
                     for number in maker * each..(maker + 1) * each {
                         let actor = contender.holder(&key(number), bytes).await;
                         if C::NEEDS_HANDLES {
@@ -58,9 +68,16 @@ fn make<C: Contender>(actors: usize, bytes: usize, counted: bool) -> Made {
                         }
                     }
                     keep
-                })
+                }
             });
-            let makers: Vec<_> = makers.collect();
+            if makers == Makers::Main {
+                let mut kept = Vec::new();
+                for work in work {
+                    kept.push(work.await);
+                }
+                return kept;
+            }
+            let makers: Vec<_> = work.map(tokio::task::spawn).collect();
             let mut kept = Vec::new();
             for maker in makers {
                 kept.push(maker.await.expect("a maker ends"));
@@ -70,7 +87,7 @@ fn make<C: Contender>(actors: usize, bytes: usize, counted: bool) -> Made {
     };
     let (kept, live) = if counted { counting::left_by(work) } else { (work(), 0) };
     let took = started.elapsed();
-    let count = (each * ACTIVATORS) as f64;
+    let count = (each * parts) as f64;
     let made = Made { name: C::NAME, live: live as f64 / count, per_second: count / took.as_secs_f64() };
     drop(kept);
     runtime.block_on(async { drop(contender) });
@@ -83,17 +100,17 @@ pub(crate) fn run(args: &Args, report: &Report) {
         if !args.wants(scenario) {
             continue;
         }
-        let round = |counted: bool| {
-            let mut round = vec![make::<Gristmill>(actors, bytes, counted)];
+        let round = |makers, counted: bool| {
+            let mut round = vec![make::<Gristmill>(actors, bytes, makers, counted)];
             if !args.alone {
-                round.push(make::<Ractor>(actors, bytes, counted));
-                round.push(make::<Kameo>(actors, bytes, counted));
-                round.push(make::<Channel>(actors, bytes, counted));
+                round.push(make::<Ractor>(actors, bytes, makers, counted));
+                round.push(make::<Kameo>(actors, bytes, makers, counted));
+                round.push(make::<Channel>(actors, bytes, makers, counted));
             }
             round
         };
         let figure = |name, value| Figure { name, value, cpu_ns: None };
-        let live: Vec<_> = round(true).iter().map(|made| figure(made.name, made.live)).collect();
+        let live: Vec<_> = round(Makers::Tasks, true).iter().map(|made| figure(made.name, made.live)).collect();
         let beyond = live[0].value - (2 * KEY + bytes) as f64;
         report.outcome(&Outcome {
             scenario: format!("memory: live bytes of an idle grain, {scenario}"),
@@ -101,17 +118,19 @@ pub(crate) fn run(args: &Args, report: &Report) {
             extra: vec![("beyond key and state".to_owned(), beyond)],
             figures: live,
         });
-        let rounds: Vec<_> = (0..if args.quick { 1 } else { 5 }).map(|_| round(false)).collect();
-        let rates = (0..rounds[0].len()).map(|place| {
-            let rates = rounds.iter().map(|round| round[place].per_second).collect();
-            figure(rounds[0][place].name, median(rates))
-        });
-        report.outcome(&Outcome {
-            scenario: format!("memory: activations, {scenario}"),
-            unit: "grains/s",
-            figures: rates.collect(),
-            extra: vec![("activators".to_owned(), ACTIVATORS as f64)],
-        });
+        for (makers, by) in [(Makers::Main, "the main task"), (Makers::Tasks, "two tasks")] {
+            let rounds: Vec<_> = (0..if args.quick { 1 } else { 5 }).map(|_| round(makers, false)).collect();
+            let rates = (0..rounds[0].len()).map(|place| {
+                let rates = rounds.iter().map(|round| round[place].per_second).collect();
+                figure(rounds[0][place].name, median(rates))
+            });
+            report.outcome(&Outcome {
+                scenario: format!("memory: activations by {by}, {scenario}"),
+                unit: "grains/s",
+                figures: rates.collect(),
+                extra: Vec::new(),
+            });
+        }
     }
     if args.wants("durable") {
         durable(actors, report);

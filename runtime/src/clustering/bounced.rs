@@ -58,7 +58,7 @@ impl Bounced {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use gristmill_grains::GrainType;
 
