@@ -1,8 +1,16 @@
-//! The system's allocator, counting live bytes while it is told to.
+//! The allocator of all contenders, counting live bytes while it is told to.
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+
+#[cfg(feature = "mimalloc")]
+use mimalloc::MiMalloc as Inner;
+#[cfg(not(feature = "mimalloc"))]
+use std::alloc::System as Inner;
+
+/// What it counts for.
+pub(crate) const NAME: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's allocator" };
 
 struct Counting;
 
@@ -19,24 +27,24 @@ fn add(bytes: isize) {
     }
 }
 
-// SAFETY: every request goes to `System` as it came; counting touches no memory of the caller's.
+// SAFETY: every request goes to `Inner` as it came; counting touches no memory of the caller's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size() as isize);
         // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
+        unsafe { Inner.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         add(-(layout.size() as isize));
-        // SAFETY: the caller keeps `dealloc`'s contract, and `place` came from `System`.
-        unsafe { System.dealloc(place, layout) }
+        // SAFETY: the caller keeps `dealloc`'s contract, and `place` came from `Inner`.
+        unsafe { Inner.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         add(size as isize - layout.size() as isize);
-        // SAFETY: the caller keeps `realloc`'s contract, and `place` came from `System`.
-        unsafe { System.realloc(place, layout, size) }
+        // SAFETY: the caller keeps `realloc`'s contract, and `place` came from `Inner`.
+        unsafe { Inner.realloc(place, layout, size) }
     }
 }
 

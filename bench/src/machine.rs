@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::counting;
+
 /// Machine, commit and settings, in a line each.
 pub(crate) fn describe(quick: bool) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -17,7 +19,7 @@ pub(crate) fn describe(quick: bool) -> Vec<String> {
     vec![
         format!("machine: {cpu}, {cores} cores, {gigabytes} GB, load {}", load.split(' ').next().unwrap_or("?")),
         format!("commit: {}", git(&["describe", "--always", "--dirty"])),
-        format!("settings: release, the system's allocator, {} worker threads, {}", WORKERS, pace(quick)),
+        format!("settings: release, {}, {WORKERS} worker threads, {}", counting::NAME, pace(quick)),
     ]
 }
 

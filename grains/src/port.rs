@@ -110,7 +110,7 @@ pub trait Reply: Send + Sync {
 pub trait Remote: Send + Sync + 'static {
     /// Takes the call on; calls of one grain leave in the order they are taken on. Its outcome goes to its
     /// [`reply`](RemoteCall::reply), also when it cannot leave.
-    fn send(&self, call: RemoteCall);
+    fn send(&self, call: Box<RemoteCall>);
 }
 
 /// How the methods of one interface are reached: made once per silo and interface, shared by every reference.
@@ -178,11 +178,11 @@ impl Binding {
         deadline: Instant,
         caller: Option<Arc<ChainNode>>,
         reply: Option<Arc<CallCell<M>>>,
-    ) -> Result<(&Arc<dyn Remote>, RemoteCall), Fault> {
+    ) -> Result<(&Arc<dyn Remote>, Box<RemoteCall>), Fault> {
         let remote = self.remote.as_ref().ok_or_else(|| unknown::<M>(self, key))?;
         let named = |fault: Fault| fault.of(&id_of::<M>(key)).in_method(M::NAME);
         key.validate().map_err(|error| named(error.into()))?;
-        let call = RemoteCall {
+        let call = Box::new(RemoteCall {
             grain: id_of::<M>(key),
             interface: M::Interface::NAME.into(),
             method: M::WIRE_ID,
@@ -193,7 +193,7 @@ impl Binding {
             caller,
             one_way: reply.is_none(),
             reply: reply.map(|cell| cell as _),
-        };
+        });
         Ok((remote, call))
     }
 }

@@ -22,8 +22,9 @@ use super::wire::{Message, Reassembly};
 
 /// How often a closed gate is asked again.
 const GATE_INTERVAL: Duration = Duration::from_millis(100);
-/// How many messages are taken before others may use the thread.
-const AT_ONCE: usize = 64;
+/// How many messages that came together are taken before others may use the thread. So what they led to leaves, and the
+/// other side has something to do, while this one takes the rest.
+const AT_ONCE: usize = 128;
 /// After how many it is looked at the time.
 const LOOK: usize = 16;
 /// How long messages that arrived together keep the receiver busy before it is behind.
@@ -138,8 +139,7 @@ impl Reading {
             let (arrived, unread) = (Instant::now(), buffer.len());
             self.link.set_behind(false);
             while !self.link.outbound.corked(|| self.take(&mut buffer, &mut decoder, &mut reassembly, arrived))? {
-                // What that led to took from the task's budget; the rest waits its turn.
-                tokio::task::coop::consume_budget().await;
+                after_others().await;
             }
             if !is_within_frame || buffer.len() < unread {
                 begun = arrived;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::gateways::Gateways;
 use crate::clustering::node::{PARTING, talk};
-use crate::clustering::router::Router;
+use crate::clustering::router::{Router, Routing};
 use crate::clustering::site::Site;
 use crate::clustering::wires::{Correlation, SendError};
 use crate::sweeper;
@@ -55,7 +55,7 @@ impl ClientCore {
         outgoing: Vec<Arc<dyn CallFilter>>,
         gateways: Gateways,
     ) -> Arc<Self> {
-        let core = Arc::new_cyclic(|me: &Weak<Self>| Self {
+        Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: me.clone(),
             incarnation,
             handle,
@@ -67,10 +67,7 @@ impl ClientCore {
             changed: Notify::new(),
             lost_sends: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-        });
-        let site: Weak<Self> = core.me.clone();
-        core.router.attach(site);
-        core
+        })
     }
 
     /// Begins to connect.
@@ -85,7 +82,7 @@ impl ClientCore {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return None;
         }
-        self.router.clear();
+        self.router().clear();
         self.changed.notify_waiters();
         self.network.get().cloned()
     }
@@ -96,6 +93,10 @@ impl ClientCore {
 
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    fn router(&self) -> Routing<'_> {
+        self.router.of(self)
     }
 
     fn place(&self, grain: &GrainId) -> Option<Location> {
@@ -176,7 +177,7 @@ async fn keep_connected(core: Weak<ClientCore>) {
 /// Ends calls that are overdue.
 async fn sweep(core: Weak<ClientCore>) {
     while let Some(core) = core.upgrade().filter(|core| !core.is_stopped()) {
-        core.router.sweep(Instant::now());
+        core.router().sweep(Instant::now());
         drop(core);
         tokio::time::sleep(sweeper::PERIOD).await;
     }
@@ -197,8 +198,8 @@ impl Receiver for ClientCore {
     fn message(&self, from: &Arc<Link>, message: Message) {
         let Some(silo) = from.incarnation() else { return };
         match message {
-            Message::Response(response) => self.router.answered(silo, response.correlation, response.result),
-            Message::NotHere(not_here) => self.router.not_here(silo, not_here.correlation),
+            Message::Response(response) => self.router().answered(silo, response.correlation, response.result),
+            Message::NotHere(not_here) => self.router().not_here(silo, not_here.correlation),
             Message::Control(Control { body, .. }) => {
                 if let Ok(Talk::Goodbye) = codec::decode_wire(&body) {
                     let mut gateways = self.gateways.lock();
@@ -232,7 +233,7 @@ impl Receiver for ClientCore {
                 _ => None,
             });
             let unsent: Vec<Correlation> = unsent.collect();
-            self.router.closed(silo, &unsent, &reason);
+            self.router().closed(silo, &unsent, &reason);
         }
         self.changed.notify_waiters();
     }
@@ -255,14 +256,14 @@ impl Site for ClientCore {
         })
     }
 
-    fn resolve(self: Arc<Self>, grain: GrainId, _: Option<Location>) {
+    fn resolve(&self, grain: GrainId, _: Option<Location>) {
         if let Some(place) = self.place(&grain) {
-            return self.router.found(&grain, Ok(place));
+            return self.router().found(&grain, Ok(place));
         }
-        let core = self.clone();
+        let Some(core) = self.me.upgrade() else { return };
         drop(self.handle.spawn(async move {
             let found = core.find(&grain).await;
-            core.router.found(&grain, found);
+            core.router().found(&grain, found);
         }));
     }
 
@@ -276,8 +277,8 @@ impl Site for ClientCore {
 
     fn open(&self, _: &GrainId) {}
 
-    fn serve_own(self: Arc<Self>, call: RemoteCall) {
-        self.router.send(call); // there is nothing active here
+    fn serve_own(&self, call: Box<RemoteCall>) {
+        self.router().send(call); // there is nothing active here
     }
 
     fn lost_send(&self, fault: Fault) {
@@ -286,11 +287,11 @@ impl Site for ClientCore {
 }
 
 impl Remote for ClientCore {
-    fn send(&self, call: RemoteCall) {
+    fn send(&self, call: Box<RemoteCall>) {
         if self.is_stopped() {
-            return self.router.finish(call, Err(stopped()));
+            return self.router().finish(*call, Err(stopped()));
         }
-        self.router.send(call);
+        self.router().send(call);
     }
 }
 

@@ -188,7 +188,7 @@ impl Node {
 
     /// Routes a client's call.
     pub(super) fn serve_client(&self, call: Arc<ClientCall>, request: Request) {
-        self.router().send(RemoteCall {
+        self.router().send(Box::new(RemoteCall {
             grain: request.target,
             interface: request.interface,
             method: request.method,
@@ -199,7 +199,7 @@ impl Node {
             caller: None,
             one_way: request.one_way,
             reply: Some(call),
-        });
+        }));
     }
 
     /// Who takes calls of clients.

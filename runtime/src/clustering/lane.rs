@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use gristmill_cluster::Incarnation;
 use gristmill_grains::chaos::{self, Bug};
 
+use super::numbered::Numbered;
+
 /// Where the grain is, as far as this silo knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -22,43 +24,6 @@ enum State {
     Returning,
 }
 
-/// Calls by number. They come and go about in their order.
-#[derive(Debug)]
-struct Numbered<C>(VecDeque<(u64, C)>);
-
-impl<C> Default for Numbered<C> {
-    fn default() -> Self {
-        Self(VecDeque::new())
-    }
-}
-
-impl<C> Numbered<C> {
-    fn place(&self, number: u64) -> Result<usize, usize> {
-        match self.0.front() {
-            Some((first, _)) if *first == number => Ok(0),
-            _ => self.0.binary_search_by_key(&number, |(number, _)| *number),
-        }
-    }
-
-    fn insert(&mut self, number: u64, call: C) -> &C {
-        let (Ok(place) | Err(place)) = match self.0.back() {
-            Some((last, _)) if *last > number => self.place(number),
-            _ => Ok(self.0.len()),
-        };
-        self.0.insert(place, (number, call));
-        &self.0[place].1
-    }
-
-    fn get(&self, number: u64) -> Option<&C> {
-        self.0.get(self.place(number).ok()?).map(|(_, call)| call)
-    }
-
-    fn remove(&mut self, number: u64) -> Option<C> {
-        let place = self.place(number).ok()?;
-        self.0.remove(place).map(|(_, call)| call)
-    }
-}
-
 /// A lane of calls `C`.
 #[derive(Debug)]
 pub(crate) struct Lane<C> {
@@ -67,6 +32,8 @@ pub(crate) struct Lane<C> {
     queue: VecDeque<(u64, C)>,
     /// Is out, by number.
     out: Numbered<C>,
+    /// At which silo.
+    out_at: Option<Incarnation>,
     /// Came back.
     back: Numbered<C>,
     /// Calls that an activation in this silo had not begun when it ended: before all others.
@@ -94,11 +61,12 @@ pub(crate) enum Step {
 }
 
 impl<C> Lane<C> {
-    /// A lane to a grain whose place is known, or not.
-    pub(crate) fn new(at: Option<Incarnation>, generation: u8) -> Self {
+    /// A lane to a grain whose place is known, or not. Its calls are numbered from `next` on.
+    pub(crate) fn new(at: Option<Incarnation>, generation: u8, next: u64) -> Self {
         let state = at.map_or(State::Resolving, State::At);
         let (queue, out, back) = (VecDeque::new(), Numbered::default(), Numbered::default());
-        Self { state, queue, out, back, left: Vec::new(), held: false, next: 0, generation, quiet: false }
+        let (out_at, left, held, quiet) = (None, Vec::new(), false, false);
+        Self { state, queue, out, out_at, back, left, held, next, generation, quiet }
     }
 
     /// An activation in this silo has ended and leaves calls, which come by [`leave`](Self::leave): nothing departs until
@@ -126,7 +94,7 @@ impl<C> Lane<C> {
 
     /// Does it hold no call, and know where the grain is?
     pub(crate) fn is_idle(&self) -> bool {
-        self.place().is_some() && self.queue.is_empty() && self.out.0.is_empty()
+        self.place().is_some() && self.queue.is_empty() && self.out.is_empty()
     }
 
     /// Of what it sends now.
@@ -156,7 +124,7 @@ impl<C> Lane<C> {
 
     /// How many calls wait to leave.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len() + self.back.0.len() + self.left.len()
+        self.queue.len() + self.back.len() + self.left.len()
     }
 
     /// Takes a call on.
@@ -172,8 +140,9 @@ impl<C> Lane<C> {
 
     /// The next call to send to the silo the grain is at; it counts as out.
     pub(crate) fn depart(&mut self) -> Option<(u64, &C)> {
-        let State::At(_) = self.state else { return None };
+        let State::At(silo) = self.state else { return None };
         let (number, call) = self.queue.pop_front()?;
+        self.out_at = Some(silo);
         Some((number, self.out.insert(number, call)))
     }
 
@@ -211,6 +180,21 @@ impl<C> Lane<C> {
         self.out.get(number)
     }
 
+    /// The calls that are out, and their numbers.
+    pub(crate) fn out(&self) -> impl Iterator<Item = (u64, &C)> {
+        self.out.iter()
+    }
+
+    /// The silo that all calls are out at, if any is.
+    pub(crate) fn out_at(&self) -> Option<Incarnation> {
+        self.out_at.filter(|_| !self.out.is_empty())
+    }
+
+    /// The next call's number.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Is the grain at this silo, and has every call left for it?
     pub(crate) fn is_empty_at(&self, silo: Incarnation) -> bool {
         self.state == State::At(silo) && self.queue.is_empty()
@@ -225,7 +209,7 @@ impl<C> Lane<C> {
                 false => self.queue.push_back((number, call)),
             }
         }
-        for (number, call) in std::mem::take(&mut self.back.0) {
+        for (number, call) in std::mem::take(&mut self.back) {
             match ended(&call) {
                 true => removed.push(call),
                 false => drop(self.back.insert(number, call)),
@@ -242,21 +226,21 @@ impl<C> Lane<C> {
 
     /// The grain is not found. If it is still looked for, nothing is out: every call, and the lane is over.
     pub(crate) fn give_up(&mut self) -> Option<Vec<C>> {
-        let looked_for = self.state == State::Resolving && self.out.0.is_empty() && !self.held;
+        let looked_for = self.state == State::Resolving && self.out.is_empty() && !self.held;
         looked_for.then(|| self.remove_waiting(|_| true))
     }
 
     /// Every call it holds, and whether it is out.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = (C, bool)> {
-        let out = self.out.0.into_iter().map(|(_, call)| (call, true));
+        let out = self.out.into_iter().map(|(_, call)| (call, true));
         let waiting = self.queue.into_iter().map(|(_, call)| call);
-        let back = self.back.0.into_iter().map(|(_, call)| call);
+        let back = self.back.into_iter().map(|(_, call)| call);
         out.chain(back.chain(self.left).chain(waiting).map(|call| (call, false)))
     }
 
     /// Looks at what to do next.
     fn settle(&mut self) -> Step {
-        if !self.out.0.is_empty() {
+        if !self.out.is_empty() {
             return Step::Wait;
         }
         match self.state {
@@ -268,7 +252,7 @@ impl<C> Lane<C> {
                 // What came back was made before what the activation left, and that before what waits.
                 let left = std::mem::take(&mut self.left);
                 let back: Vec<_> =
-                    std::mem::take(&mut self.back).0.into_iter().map(|(_, call)| call).chain(left).collect();
+                    std::mem::take(&mut self.back).into_iter().map(|(_, call)| call).chain(left).collect();
                 let waiting: Vec<_> = self.queue.drain(..).map(|(_, call)| call).collect();
                 let (back, waiting) =
                     if chaos::planted(Bug::LaneOvertaken) { (waiting, back) } else { (back, waiting) };
@@ -300,7 +284,7 @@ mod tests {
 
     #[test]
     fn calls_wait_for_those_that_came_back() {
-        let mut lane = Lane::new(None, 0);
+        let mut lane = Lane::new(None, 0, 0);
         assert_eq!((lane.push(0), lane.push(1)), (Step::Wait, Step::Wait));
         assert_eq!(lane.located(A), Step::Send(A));
         assert_eq!(departed(&mut lane), [0, 1]);
@@ -316,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_holds_nothing_is_over() {
-        let mut lane = Lane::new(Some(A), 0);
+        let mut lane = Lane::new(Some(A), 0, 0);
         assert_eq!(lane.push(0), Step::Send(A));
         assert_eq!(departed(&mut lane), [0]);
         assert_eq!(lane.answered(0), (Some(0), Step::Over));
@@ -324,7 +308,7 @@ mod tests {
 
     #[test]
     fn calls_that_an_ended_activation_leaves_go_before_later_ones() {
-        let mut lane = Lane::new(None, 0);
+        let mut lane = Lane::new(None, 0, 0);
         lane.hold();
         assert_eq!(lane.push(2), Step::Wait);
         lane.leave(0);
@@ -341,7 +325,7 @@ mod tests {
     fn calls_keep_their_order_whatever_happens() {
         for seed in 0..20_000 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut lane = Lane::new(None, 0);
+            let mut lane = Lane::new(None, 0, 0);
             let (mut made, mut ran): (u64, Vec<u64>) = (0, Vec::new());
             // What each silo has received and neither run nor refused; a silo refuses everything once it refuses.
             let mut at: Option<Silo> = None;
@@ -387,7 +371,7 @@ mod tests {
                     }
                 }
                 if step == Step::Over {
-                    lane = Lane::new(at.as_ref().filter(|(_, _, refusing)| !refusing).map(|(silo, ..)| *silo), 0);
+                    lane = Lane::new(at.as_ref().filter(|(_, _, refusing)| !refusing).map(|(silo, ..)| *silo), 0, 0);
                 }
                 step = Step::Wait;
             }

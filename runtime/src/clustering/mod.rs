@@ -1,7 +1,7 @@
 //! A silo among others.
 //!
 //! - [`node`]: what a silo knows of the others ([`views`]), asks them and answers.
-//! - [`router`]: calls of grains elsewhere; [`lane`]: their order.
+//! - [`router`]: calls of grains elsewhere; [`lane`]: their order; [`lanes`]: all of them; [`ends`]: what ends them.
 //! - [`serve`]: calls from elsewhere of grains here, out of the [`inbox`]; [`bounced`]: those that went back; [`gateway`]: calls
 //!   of clients.
 //! - [`site`]: what the router needs of a silo or a client.
@@ -14,14 +14,18 @@ pub(crate) mod agent;
 mod bounced;
 mod broker;
 pub(crate) mod deadlock;
+mod effects;
+mod ends;
 mod gateway;
 pub(crate) mod hub;
 mod inbox;
 mod lane;
+mod lanes;
 mod lateness;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;
+mod numbered;
 pub(crate) mod options;
 mod placement;
 pub(crate) mod reassert;

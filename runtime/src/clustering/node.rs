@@ -22,7 +22,7 @@ use super::bounced::Bounced;
 use super::broker::Broker;
 use super::gateway::Clients;
 use super::inbox::Inbox;
-use super::router::Router;
+use super::router::{Router, Routing};
 use super::serve::{Caller, Item, Serving};
 use super::site::Site;
 use super::views::Views;
@@ -89,7 +89,7 @@ impl Node {
         lease: Duration,
         dispatchers: usize,
     ) -> Arc<Self> {
-        let node = Arc::new_cyclic(|myself| Self {
+        Arc::new_cyclic(|myself| Self {
             myself: myself.clone(),
             me,
             join,
@@ -110,10 +110,7 @@ impl Node {
             bounced: Bounced::default(),
             lease,
             epoch: AtomicU64::new(0),
-        });
-        let site: Weak<Node> = node.myself.clone();
-        node.router.attach(site);
-        node
+        })
     }
 
     /// Begins to serve.
@@ -138,8 +135,8 @@ impl Node {
         self.join
     }
 
-    pub(crate) fn router(&self) -> &Router {
-        &self.router
+    pub(crate) fn router(&self) -> Routing<'_> {
+        self.router.of(self)
     }
 
     pub(super) fn core(&self) -> Option<Arc<Core>> {
@@ -401,8 +398,8 @@ pub(crate) fn encoded(value: &impl serde::Serialize) -> Bytes {
 }
 
 impl Remote for Node {
-    fn send(&self, call: RemoteCall) {
-        self.router.send(call);
+    fn send(&self, call: Box<RemoteCall>) {
+        self.router().send(call);
     }
 }
 
@@ -414,8 +411,8 @@ impl Receiver for Node {
                     node.take(Item { from: Caller::Silo(from), request }, false);
                 }
             }
-            Message::Response(Response { correlation, result }) => self.router.answered(from, correlation, result),
-            Message::NotHere(NotHere { correlation, .. }) => self.router.not_here(from, correlation),
+            Message::Response(Response { correlation, result }) => self.router().answered(from, correlation, result),
+            Message::NotHere(NotHere { correlation, .. }) => self.router().not_here(from, correlation),
             Message::Cancel { correlation } => self.serving.cancel(from, correlation),
             Message::Control(Control { correlation, body }) => match codec::decode_wire(&body) {
                 Ok(talk) => self.talk(from, correlation, talk),
@@ -449,7 +446,7 @@ impl Node {
             partings.awaited.remove(&silo);
             partings.left.remove(&silo);
         }
-        self.router.closed(silo, unsent, why);
+        self.router().closed(silo, unsent, why);
     }
 
     /// A silo waits for no answers any more.

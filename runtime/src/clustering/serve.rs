@@ -176,7 +176,7 @@ impl Node {
     }
 
     /// Makes a call of this silo's own, in this silo.
-    pub(super) fn serve_own(self: &Arc<Self>, call: RemoteCall) {
+    pub(super) fn serve_own(self: &Arc<Self>, call: Box<RemoteCall>) {
         let Some(core) = self.core() else { return };
         let options = CallOptions {
             deadline: Some(call.deadline),
@@ -215,13 +215,13 @@ impl Node {
         }
     }
 
-    fn served(self: &Arc<Self>, call: RemoteCall, answer: Result<Bytes, Fault>) {
+    fn served(self: &Arc<Self>, call: Box<RemoteCall>, answer: Result<Bytes, Fault>) {
         match answer {
             Err(fault) if matches!(fault.cause(), Cause::Moved) => {
                 call.reply.iter().for_each(|reply| reply.come_back());
                 self.router().send(call);
             }
-            answer => self.router().finish(call, answer),
+            answer => self.router().finish(*call, answer),
         }
     }
 

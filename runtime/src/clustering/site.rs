@@ -17,8 +17,8 @@ use super::wires::{Receiver, SendError};
 pub(crate) trait Site: Send + Sync + 'static {
     /// Sends a message; to itself, too. With the router's lock held: at once.
     fn tell(&self, to: Incarnation, message: Message) -> Result<(), SendError>;
-    /// Finds out where the grain is, if not where `stale` says, and tells by [`Router::found`](super::router::Router::found).
-    fn resolve(self: Arc<Self>, grain: GrainId, stale: Option<Location>);
+    /// Finds out where the grain is, if not where `stale` says, and tells by [`Routing::found`](super::router::Routing::found).
+    fn resolve(&self, grain: GrainId, stale: Option<Location>);
     /// The turns that wait for a call, as others are told.
     fn chain_of(&self, caller: Option<&Arc<ChainNode>>) -> Vec<ChainEntry>;
     /// Is the grain active here, and lets everybody in?
@@ -26,7 +26,7 @@ pub(crate) trait Site: Send + Sync + 'static {
     /// The activation here may let everybody in.
     fn open(&self, grain: &GrainId);
     /// Makes a call of its own by the activation here.
-    fn serve_own(self: Arc<Self>, call: RemoteCall);
+    fn serve_own(&self, call: Box<RemoteCall>);
     /// Counts a one-way call that failed, and logs why.
     fn lost_send(&self, fault: Fault);
 }
@@ -54,8 +54,8 @@ impl Site for Node {
         }
     }
 
-    fn resolve(self: Arc<Self>, grain: GrainId, stale: Option<Location>) {
-        let node = self.clone();
+    fn resolve(&self, grain: GrainId, stale: Option<Location>) {
+        let Some(node) = self.myself.upgrade() else { return };
         self.spawn(async move {
             let found = node.find(&grain, stale).await;
             node.router().found(&grain, found);
@@ -84,8 +84,10 @@ impl Site for Node {
         }
     }
 
-    fn serve_own(self: Arc<Self>, call: RemoteCall) {
-        Self::serve_own(&self, call);
+    fn serve_own(&self, call: Box<RemoteCall>) {
+        if let Some(node) = self.myself.upgrade() {
+            Self::serve_own(&node, call);
+        }
     }
 
     fn lost_send(&self, fault: Fault) {

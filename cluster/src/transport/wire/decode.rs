@@ -1,4 +1,4 @@
-//! Bytes to messages. Bodies are slices of the input, not copies.
+//! Bytes to messages. Large bodies are slices of the input, not copies.
 
 use bytes::Bytes;
 use gristmill_grains::{Access, ActivationId, ChainLink, GrainId, GrainType, RequestContext, codec};
@@ -6,6 +6,9 @@ use gristmill_grains::{Access, ActivationId, ChainLink, GrainId, GrainType, Requ
 use super::bytes::{Fields, Malformed};
 use super::message::{ChainEntry, Control, Location, Message, NotHere, Request, Response, limits};
 use crate::Incarnation;
+
+/// A body up to so many bytes is copied: a slice of it would keep all alive that was read with it.
+const COPIED: usize = 1024;
 
 impl Message {
     /// The message of this kind and these bytes. Every byte must belong to it.
@@ -64,7 +67,11 @@ fn count(fields: &mut Fields<'_>, max: usize, field: &'static str) -> Result<usi
 
 fn body(fields: &mut Fields<'_>, whole: &Bytes) -> Result<Bytes, Malformed> {
     let body = fields.rest();
-    if body.len() > limits::BODY { Err(Malformed { field: "body" }) } else { Ok(whole.slice_ref(body)) }
+    match body.len() {
+        0..=COPIED => Ok(Bytes::copy_from_slice(body)),
+        size if size > limits::BODY => Err(Malformed { field: "body" }),
+        _ => Ok(whole.slice_ref(body)),
+    }
 }
 
 fn grain(fields: &mut Fields<'_>) -> Result<GrainId, Malformed> {

@@ -1,0 +1,150 @@
+//! What ends calls of grains elsewhere, but their answers: lost connections, deadlines, callers that go, the silo's end.
+
+use std::collections::BTreeSet;
+
+use gristmill_cluster::Incarnation;
+use gristmill_cluster::transport::wire::Message;
+use gristmill_grains::chaos::{self, Bug};
+use gristmill_grains::port::RemoteCall;
+use gristmill_grains::turn::TurnId;
+use gristmill_grains::{Cause, Fault};
+use tokio::time::Instant;
+
+use super::effects::{Effect, Effects};
+use super::lane::{Lane, Step};
+use super::lanes::correlation;
+use super::router::{Router, Routing, named};
+use super::wires::Correlation;
+
+impl Router {
+    /// Is nothing called?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().lanes.iter().all(|(_, lane)| lane.is_idle()))
+    }
+
+    /// Is a call out at this silo?
+    pub(crate) fn is_out_at(&self, silo: Incarnation) -> bool {
+        self.shards.iter().any(|shard| shard.lock().lanes.iter().any(|(_, lane)| lane.out_at() == Some(silo)))
+    }
+
+    /// Where calls are out to that this turn waits for, by itself or through turns that it awaits.
+    pub(super) fn silos_below(&self, turn: TurnId) -> BTreeSet<Incarnation> {
+        let waits = |call: &RemoteCall| {
+            call.caller.as_ref().is_some_and(|caller| caller.waiting().any(|node| node.turn == turn))
+        };
+        let mut silos = BTreeSet::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let below = shard.lanes.iter().filter(|(_, lane)| lane.out().any(|(_, call)| waits(call)));
+            silos.extend(below.filter_map(|(_, lane)| lane.out_at()));
+        }
+        silos
+    }
+
+    /// Forgets where grains are that are not being called.
+    pub(crate) fn forget_places(&self) {
+        self.locations.invalidate_all();
+        self.shards.iter().for_each(|shard| shard.lock().lanes.retain(|lane| !lane.is_idle()));
+    }
+}
+
+impl Routing<'_> {
+    /// The connection to a silo is over. What never left goes elsewhere; what may have left is lost.
+    pub(crate) fn closed(self, silo: Incarnation, unsent: &[Correlation], why: &str) {
+        let unsent: BTreeSet<_> = unsent.iter().collect();
+        for shard in &self.shards {
+            let out: Vec<Correlation> = {
+                let lanes = &shard.lock().lanes;
+                let there = |lane: &Lane<_>| lane.out_at() == Some(silo);
+                let of = |place| lanes.get(place).filter(|(_, lane)| there(lane)).map(|(_, lane)| (place, lane));
+                let out = lanes.places().filter_map(of);
+                out.flat_map(|(place, lane)| {
+                    lane.out().map(move |(number, _)| correlation(lanes.number(), place, number))
+                })
+                .collect()
+            };
+            for request in out {
+                if unsent.contains(&request) || chaos::planted(Bug::SentTwice) {
+                    self.not_here(silo, request);
+                } else if !chaos::planted(Bug::EndsForgotten) {
+                    self.lost(silo, request, why);
+                }
+            }
+        }
+    }
+
+    /// Whether the call ran, nobody will know.
+    fn lost(self, silo: Incarnation, request: Correlation, why: &str) {
+        let cause = Cause::SiloUnavailable { reason: format!("silo {silo}: {why}") };
+        let fault = match chaos::planted(Bug::LeftCalledUnsent) {
+            true => Fault::not_executed(cause),
+            false => Fault::maybe_executed_with(cause),
+        };
+        self.ended(silo, request, |shard, place, number, effects| {
+            let Some((grain, lane)) = shard.lanes.get_mut(place) else { return Step::Wait };
+            self.locations.invalidate(grain);
+            let (call, step) = lane.answered(number);
+            lane.forget_place();
+            effects.extend(call.map(|call| {
+                let fault = named(&call, fault);
+                Effect::Reply(call, Err(fault))
+            }));
+            step
+        });
+    }
+
+    /// Ends what is overdue, and forgets what nobody waits for.
+    pub(crate) fn sweep(self, now: Instant) {
+        if chaos::planted(Bug::EndsForgotten) {
+            return;
+        }
+        let ended =
+            |call: &RemoteCall| call.deadline <= now || call.reply.as_ref().is_some_and(|reply| !reply.is_wanted());
+        for shard in &self.shards {
+            let mut effects = Effects::default();
+            let mut shard = shard.lock();
+            shard.lanes.retain(|lane| !lane.is_forgotten());
+            for place in shard.lanes.places() {
+                let Some((_, lane)) = shard.lanes.get_mut(place) else { continue };
+                if lane.waiting() > 0 {
+                    effects.extend(lane.remove_waiting(|call| ended(call)).into_iter().map(|call| {
+                        let fault = Fault::not_executed(Cause::Timeout).detailed("the grain was being looked for");
+                        let fault = named(&call, fault);
+                        Effect::Reply(call, Err(fault))
+                    }));
+                }
+                let Some(at) = lane.out_at() else { continue };
+                let over: Vec<_> = lane.out().filter(|(_, call)| ended(call)).map(|(number, _)| number).collect();
+                for number in over {
+                    let request = correlation(shard.lanes.number(), place, number);
+                    let _ = self.site.tell(at, Message::Cancel { correlation: request }); // it is only a courtesy
+                    let Some((_, lane)) = shard.lanes.get_mut(place) else { break };
+                    let (call, step) = lane.answered(number);
+                    effects.extend(call.map(|call| {
+                        let fault = Fault::maybe_executed_with(Cause::Timeout).detailed("it was under way");
+                        let fault = named(&call, fault);
+                        Effect::Reply(call, Err(fault))
+                    }));
+                    self.follow(&mut shard, place, step, &mut effects);
+                }
+            }
+            drop(shard);
+            self.perform(effects);
+        }
+    }
+
+    /// Ends every call: the silo is over.
+    pub(crate) fn clear(self) {
+        for shard in &self.shards {
+            let lanes = shard.lock().lanes.drain();
+            for (_, lane) in lanes {
+                for (call, left) in lane.into_calls() {
+                    let cause = Cause::SiloUnavailable { reason: "this silo has stopped".to_owned() };
+                    let fault = if left { Fault::maybe_executed_with(cause) } else { Fault::not_executed(cause) };
+                    let fault = named(&call, fault);
+                    self.finish(*call, Err(fault));
+                }
+            }
+        }
+    }
+}
