@@ -90,12 +90,17 @@ fn messages_keep_their_bytes() {
     assert_eq!(kinds, [1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]);
 }
 
+/// A small one would keep all alive that was read with it.
 #[test]
-fn a_body_is_a_slice_of_what_was_read() {
-    let payload = messages()[0].0.encode().unwrap().to_bytes();
-    let range = payload.as_ptr_range();
-    let Message::Request(request) = Message::decode(1, payload).unwrap() else { panic!("another kind") };
-    assert!(range.contains(&request.body.as_ptr()));
+fn a_large_body_is_a_slice_of_what_was_read_a_small_one_a_copy() {
+    for (size, is_slice) in [(1, false), (1024, false), (1025, true), (100_000, true)] {
+        let body = Bytes::from(vec![7; size]);
+        let payload = Message::Control(Control { correlation: 5, body: body.clone() }).encode().unwrap().to_bytes();
+        let read = payload.as_ptr_range();
+        let Message::Control(control) = Message::decode(5, payload.clone()).unwrap() else { panic!("another kind") };
+        assert_eq!(control.body, body);
+        assert_eq!(read.contains(&control.body.as_ptr()), is_slice, "{size} bytes");
+    }
 }
 
 #[test]
