@@ -42,6 +42,21 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal}");
     }
 
+    /// Pauses it. A thread may go on for some time after the signal: here none does.
+    async fn pause(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat"))).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        let given_up = Instant::now() + PATIENCE;
+        while !std::fs::read_dir(&tasks).expect("it has threads").all(is_stopped) {
+            assert!(Instant::now() < given_up, "it does not stop");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Leaves in order.
     fn leave(&mut self) -> String {
         drop(self.child.stdin.take());
@@ -159,7 +174,7 @@ async fn a_paused_silo_is_replaced_and_ends_when_it_wakes() {
         cluster.ledger(number).append("before".to_owned()).await.expect("it answers");
     }
     let mut paused = cluster.processes.remove(0);
-    paused.signal("-STOP");
+    paused.pause().await;
     let since = Instant::now();
     let took = cluster.all_answer(60, since).await;
     println!("back after {took:?}");
