@@ -28,8 +28,8 @@ pub enum Bug {
     LeftCalledUnsent,
     /// Calls overtake earlier ones that came back from a grain's former silo.
     LaneOvertaken,
-    /// A call that its silo's activation leaves goes behind later ones.
-    MovedBehind,
+    /// The calls that an activation leaves, as another silo has its grain, change their order.
+    LeftReversed,
     /// A silo goes on though the others have declared it dead.
     DeathIgnored,
     /// A dead silo's row comes alive again.
@@ -61,7 +61,7 @@ impl Bug {
         Self::SentTwice,
         Self::LeftCalledUnsent,
         Self::LaneOvertaken,
-        Self::MovedBehind,
+        Self::LeftReversed,
         Self::DeathIgnored,
         Self::DeadRejoins,
         Self::RowsGoBack,

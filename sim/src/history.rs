@@ -19,6 +19,16 @@ pub enum Outcome<R> {
     Unknown,
 }
 
+impl<R> Outcome<R> {
+    fn of<E>(result: Result<R, CallError<E>>) -> Self {
+        match result {
+            Ok(answer) => Self::Done(answer),
+            Err(error) if error.maybe_executed() => Self::Unknown,
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
 /// A call.
 #[derive(Clone, Debug)]
 pub struct Record<C, R> {
@@ -64,14 +74,31 @@ impl<C: Clone, R: Clone> History<C, R> {
         calling: impl IntoFuture<Output = Result<R, CallError<E>>>,
     ) -> Outcome<R> {
         let begin = clock();
-        let outcome = match calling.await {
-            Ok(answer) => Outcome::Done(answer),
-            Err(error) if error.maybe_executed() => Outcome::Unknown,
-            Err(_) => Outcome::Refused,
-        };
+        let outcome = Outcome::of(calling.await);
         let record = Record { who, key, call, begin, end: clock(), outcome: outcome.clone() };
         self.0.lock().push(record);
         outcome
+    }
+
+    /// Waits for a call that makes several, and notes those.
+    pub async fn note_all<E>(
+        &self,
+        clock: &Clock,
+        (who, key, calls): (usize, usize, impl Iterator<Item = C>),
+        calling: impl IntoFuture<Output = Result<Vec<R>, CallError<E>>>,
+    ) {
+        let begin = clock();
+        let outcome = Outcome::of(calling.await);
+        let end = clock();
+        let records = calls.enumerate().map(|(place, call)| {
+            let outcome = match &outcome {
+                Outcome::Done(answers) => answers.get(place).cloned().map_or(Outcome::Unknown, Outcome::Done),
+                Outcome::Refused => Outcome::Refused,
+                Outcome::Unknown => Outcome::Unknown,
+            };
+            Record { who, key, call, begin, end, outcome }
+        });
+        self.0.lock().extend(records);
     }
 
     /// All calls so far.

@@ -25,8 +25,9 @@ pub enum Fault {
     ToRedis(usize, Path, Path),
     /// Something between a client and a silo: there, and back.
     OfClient(usize, usize, Path, Path),
-    /// A silo and a client reach each other, and Redis, and none of the other silos.
-    Apart(usize, usize),
+    /// A silo and a client reach each other, and none of the other silos; and either all that Redis holds, or only what
+    /// grains store there: then the silo learns of its death by its lease at last.
+    Apart(usize, usize, bool),
     /// Redis is killed, and started again afterwards.
     RedisKilled,
     /// Redis hangs.
@@ -110,7 +111,7 @@ impl Plan {
             let (silo, client) = (rng.usize(..silos), rng.usize(..clients));
             let (at, lasts) = (rng.u64(500..12_000), rng.u64(3_000..12_000));
             let (at, lasts) = (Duration::from_millis(at), Duration::from_millis(lasts));
-            faults.push(Planned { at, lasts, fault: Fault::Apart(silo, client) });
+            faults.push(Planned { at, lasts, fault: Fault::Apart(silo, client, rng.bool()) });
         }
         faults.sort_by_key(|planned| planned.at);
         Self { silos, faults, loses, rolling: false }
@@ -194,7 +195,12 @@ pub fn begin(sim: &mut Sim, fault: Fault) {
         Fault::Path(from, to, path) => sim.set_path(from, to, path),
         Fault::ToRedis(silo, there, back) => sim.set_path_to_redis(silo, there, back),
         Fault::OfClient(client, silo, there, back) => sim.set_path_of_client(client, silo, there, back),
-        Fault::Apart(silo, client) => set_apart(sim, silo, client, blocked()),
+        Fault::Apart(silo, client, mute) => {
+            set_apart(sim, silo, client, blocked());
+            if mute {
+                sim.hang_control(silo, true);
+            }
+        }
         Fault::RedisKilled => sim.kill_redis(),
         Fault::RedisHangs => sim.hang_redis(true),
         Fault::RedisMood(mood) => sim.set_redis_mood(mood),
@@ -217,7 +223,10 @@ pub fn end(sim: &mut Sim, fault: Fault) {
         Fault::Path(from, to, _) => sim.set_path(from, to, well),
         Fault::ToRedis(silo, ..) => sim.set_path_to_redis(silo, well, well),
         Fault::OfClient(client, silo, ..) => sim.set_path_of_client(client, silo, well, well),
-        Fault::Apart(silo, client) => set_apart(sim, silo, client, well),
+        Fault::Apart(silo, client, _) => {
+            set_apart(sim, silo, client, well);
+            sim.hang_control(silo, false);
+        }
         Fault::RedisKilled => sim.start_redis(Loses::Nothing),
         Fault::RedisHangs => sim.hang_redis(false),
         Fault::RedisMood(_) => sim.set_redis_mood(Mood::Well),

@@ -78,12 +78,10 @@ impl<C> Lane<C> {
 
     /// Takes on a call that the ended activation had.
     pub(crate) fn leave(&mut self, call: C) {
-        if chaos::planted(Bug::MovedBehind) {
-            self.queue.push_back((self.next, call));
-            self.next += 1;
-            return;
+        match chaos::planted(Bug::LeftReversed) {
+            true => self.left.insert(0, call),
+            false => self.left.push(call),
         }
-        self.left.push(call);
     }
 
     /// The ended activation has left all its calls.

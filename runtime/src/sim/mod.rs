@@ -36,7 +36,7 @@
 //! ```
 //!
 //! # Layout
-//! - [`Sim`]: the conductor.
+//! - [`Sim`]: the conductor; `faults`: what it makes go wrong.
 //! - `world`: time and packets; `net`, `redis`: what they carry; `weather`: what is wrong with them.
 //! - `host`, `silo`: processes; `entropy`: their nonces.
 //! - `oracle`, `views`: what must hold at every moment; `trace`: what happened.
@@ -44,6 +44,7 @@
 mod client;
 mod conductor;
 mod entropy;
+mod faults;
 mod host;
 mod net;
 mod oracle;

@@ -1,5 +1,6 @@
 //! Redis, as the hosts reach it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(super) struct Redis {
     pub(super) hangs: bool,
     /// The commands that wait meanwhile.
     waiting: Vec<(HostId, Vec<Command>, oneshot::Sender<Answers>)>,
+    /// Hosts whose control plane gets no answers, and who waits for them.
+    pub(super) mute: BTreeMap<HostId, Vec<oneshot::Sender<Answers>>>,
     /// Its replica lags: so likely it gets some writes with a command.
     pub(super) replicates: f64,
     pub(super) oracle: Oracle,
@@ -29,7 +32,14 @@ pub(super) struct Redis {
 impl Redis {
     pub(super) fn new(seed: u64) -> Self {
         let server = Arc::new(Server::new(seed));
-        Self { server, hangs: false, waiting: Vec::new(), replicates: 1.0, oracle: Oracle::default() }
+        Self {
+            server,
+            hangs: false,
+            waiting: Vec::new(),
+            mute: BTreeMap::new(),
+            replicates: 1.0,
+            oracle: Oracle::default(),
+        }
     }
 }
 
@@ -37,6 +47,8 @@ impl Redis {
 pub(crate) struct SimWire {
     pub(crate) world: Arc<World>,
     pub(crate) host: HostId,
+    /// Is it for the membership and the directory?
+    pub(crate) control: bool,
 }
 
 fn broken(kind: io::ErrorKind) -> Answers {
@@ -47,7 +59,11 @@ impl Wire for SimWire {
     fn send(&self, commands: Vec<Command>) -> Outcome {
         let (reply, answers) = oneshot::channel();
         let mut state = self.world.0.lock();
-        if state.standing(self.host) == Standing::Up {
+        if self.control
+            && let Some(waiting) = state.redis.mute.get_mut(&self.host)
+        {
+            waiting.push(reply);
+        } else if state.standing(self.host) == Standing::Up {
             state.send(self.host, REDIS, Packet::Ask { commands, reply });
         }
         drop(state);

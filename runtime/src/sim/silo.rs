@@ -111,11 +111,11 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn start(world: &Arc<World>, host: HostId, name: &str, seed: u64, describe: &Describe) -> Result<Silo, String> {
-    let wire = Arc::new(SimWire { world: world.clone(), host });
+    let wire = |control| Arc::new(SimWire { world: world.clone(), host, control });
     let options = RedisOptions { response_timeout: PATIENCE, ..RedisOptions::default() };
-    let storage = RedisStorage::connect_wired(wire.clone(), options).await.map_err(|error| error.to_string())?;
+    let storage = RedisStorage::connect_wired(wire(false), options).await.map_err(|error| error.to_string())?;
     let options = RedisClusterOptions { shards: 16, response_timeout: PATIENCE, ..RedisClusterOptions::default() };
-    let cluster = RedisCluster::connect_wired(wire, options).await.map_err(|error| error.to_string())?;
+    let cluster = RedisCluster::connect_wired(wire(true), options).await.map_err(|error| error.to_string())?;
     let options = ClusterOptions {
         listen: format!("{name}:{PORT}"),
         name: Some(name.to_owned()),

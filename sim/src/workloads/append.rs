@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::{BoxFuture, join, join_all};
+use gristmill::grains::{CallError, Fault, GrainContext};
 use gristmill::prelude::*;
 use gristmill::{Client, SiloBuilder};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Caller, PATIENCE, SLACK, Stale, Workload, surely};
 use crate::history::{Counts, History, Outcome, Record, told};
 
 /// Lists.
 const KEYS: usize = 4;
+
+/// Grains that append for callers.
+const RELAYS: usize = 4;
 
 /// A list of numbers.
 #[grain_interface]
@@ -44,6 +49,38 @@ impl List for ListGrain {
 
     async fn read(&self) -> Vec<u64> {
         self.items.clone()
+    }
+}
+
+/// A grain that appends for its callers, so that a silo calls too.
+#[grain_interface]
+pub trait Relay {
+    /// Appends these to a list, in this order, without waiting for one before the next; gives the lengths.
+    async fn append(&mut self, list: usize, items: Vec<u64>) -> Result<Vec<u64>, Fault>;
+}
+
+#[derive(Grain)]
+#[grain(implements(Relay))]
+struct RelayGrain {
+    ctx: GrainContext<Self>,
+}
+
+impl Relay for RelayGrain {
+    async fn append(&mut self, list: usize, items: Vec<u64>) -> Result<Vec<u64>, Fault> {
+        let list: ListRef = self.ctx.grain(format!("list-{list}"));
+        let calls = items.into_iter().zip(0..).map(|(item, later)| {
+            let list = &list;
+            async move {
+                // Some while the list's activation ends or moves, which the earlier ones have met.
+                tokio::time::sleep(Duration::from_millis(later / 2)).await;
+                list.append(item).await
+            }
+        });
+        let fault = |error| match error {
+            CallError::Fault(fault) => fault,
+            CallError::App(never) => match never {},
+        };
+        join_all(calls).await.into_iter().map(|length| length.map_err(fault)).collect()
     }
 }
 
@@ -90,7 +127,7 @@ impl Workload for Append {
     }
 
     fn describe(&self, silo: SiloBuilder) -> SiloBuilder {
-        silo.grain::<ListGrain>()
+        silo.grain::<ListGrain>().grain::<RelayGrain>()
     }
 
     fn play(&self, caller: Caller) -> BoxFuture<'static, ()> {
@@ -101,9 +138,21 @@ impl Workload for Append {
             while !caller.is_over() {
                 let key = rng.usize(..KEYS);
                 let grain = list(&caller.client, first + key);
-                let mut append = || {
+                let mut number = || {
                     next += 1;
-                    let item = (who as u64) << 32 | next;
+                    (who as u64) << 32 | next
+                };
+                if rng.u8(..5) == 0 {
+                    let items: Vec<_> = (0..4).map(|_| number()).collect();
+                    let relay: RelayRef = caller.client.grain(format!("relay-{}", rng.usize(..RELAYS)));
+                    let call = relay.append(first + key, items.clone()).timeout(caller.patience(&mut rng));
+                    let call = async { call.await.map(|lengths| lengths.into_iter().map(Answer::Length).collect()) };
+                    history.note_all(&clock, (who, key, items.into_iter().map(Ask::Append)), call).await;
+                    caller.rest(&mut rng).await;
+                    continue;
+                }
+                let mut append = || {
+                    let item = number();
                     let call = grain.append(item).timeout(caller.patience(&mut rng)).into_owned();
                     let call = async move { call.await.map(Answer::Length) };
                     (item, call)
