@@ -115,7 +115,7 @@ pub(crate) async fn bring_back(core: Arc<Core>) {
                 }
                 Err(error) => {
                     if !core.is_stopping() {
-                        tracing::error!(%error, "a part of the registry of kept grains cannot be read; trying again");
+                        tracing::warn!(%error, "a part of the registry of kept grains cannot be read; trying again");
                     }
                     again.push((host, number));
                 }

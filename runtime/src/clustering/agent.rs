@@ -366,7 +366,10 @@ impl Agent {
             self.node.caller_gone(silo);
         }
         for silo in died.into_iter().filter(|silo| *silo != self.me) {
-            tracing::warn!(%silo, "a silo is out of the cluster");
+            match known.members.get(&silo).map(|member| member.status) {
+                Some(Status::Leaving) => tracing::info!(%silo, "a silo has left the cluster"),
+                _ => tracing::warn!(%silo, "a silo is out of the cluster"),
+            }
             self.wires.close(silo);
             self.buried.lock().push(silo);
         }

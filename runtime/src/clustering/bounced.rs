@@ -13,18 +13,36 @@ use tokio::time::Instant;
 
 /// How long it is remembered: for longer than anything is on its way.
 const LASTS: Duration = Duration::from_secs(60);
-/// How much is remembered. Beyond, the oldest is forgotten first, as it were over.
-const MAX: usize = 10_000;
+/// How much is remembered at a time, at most. Beyond, nothing is: calls may overtake others then.
+const MAX: usize = 100_000;
+/// How often it is looked for what is over, when there is so much.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// A silo that calls a grain.
 type Caller = (Incarnation, GrainId);
 
-/// By caller: the generation of its lane that was sent back, and when.
 #[derive(Default)]
 pub(super) struct Bounced {
-    known: Mutex<HashMap<Caller, (u8, Instant), FixedState>>,
+    known: Mutex<Known>,
     /// How many: mostly none.
     count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By caller: the generation of its lane that was sent back, and when.
+    all: HashMap<Caller, (u8, Instant), FixedState>,
+    looked: Option<Instant>,
+}
+
+impl Known {
+    /// Makes room, if there is something that is over.
+    fn clean(&mut self, now: Instant) {
+        if self.all.len() >= MAX && self.looked.is_none_or(|looked| looked + LOOKS <= now) {
+            self.looked = Some(now);
+            self.all.retain(|_, (_, at)| *at + LASTS > now);
+        }
+    }
 }
 
 impl Bounced {
@@ -32,13 +50,11 @@ impl Bounced {
     pub(super) fn note(&self, from: Incarnation, grain: &GrainId, generation: u8) {
         let now = Instant::now();
         let mut known = self.known.lock();
-        if known.len() >= MAX {
-            known.retain(|_, (_, at)| *at + LASTS > now);
+        known.clean(now);
+        if known.all.len() < MAX {
+            known.all.insert((from, grain.clone()), (generation, now));
         }
-        if known.len() < MAX {
-            known.insert((from, grain.clone()), (generation, now));
-        }
-        self.count.store(known.len(), Ordering::Release);
+        self.count.store(known.all.len(), Ordering::Release);
     }
 
     /// Is this request behind one that was sent back?
@@ -48,11 +64,11 @@ impl Bounced {
         }
         let key = (from, grain.clone());
         let mut known = self.known.lock();
-        let Some((bounced, at)) = known.get(&key).copied() else { return false };
+        let Some((bounced, at)) = known.all.get(&key).copied() else { return false };
         let behind = bounced == generation && at + LASTS > Instant::now();
         if !behind {
-            known.remove(&key);
-            self.count.store(known.len(), Ordering::Release);
+            known.all.remove(&key);
+            self.count.store(known.all.len(), Ordering::Release);
         }
         behind
     }
@@ -76,5 +92,17 @@ mod tests {
         bounced.note(one, &grain, 9);
         tokio::time::sleep(LASTS).await;
         assert!(!bounced.is_behind(one, &grain, 9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_there_is_too_much_what_is_over_makes_room() {
+        let grain = |number: usize| GrainId::new(GrainType::new("x"), number.to_string());
+        let (bounced, one) = (Bounced::default(), Incarnation::from_u128(1));
+        (0..=MAX).for_each(|number| bounced.note(one, &grain(number), 1));
+        assert!(bounced.is_behind(one, &grain(0), 1) && !bounced.is_behind(one, &grain(MAX), 1));
+        tokio::time::sleep(LASTS).await;
+        bounced.note(one, &grain(MAX), 1);
+        assert_eq!(bounced.count.load(Ordering::Acquire), 1);
+        assert!(bounced.is_behind(one, &grain(MAX), 1));
     }
 }

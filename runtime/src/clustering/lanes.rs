@@ -1,5 +1,8 @@
 //! Many lanes, found by their grain or by the number of a request.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use foldhash::fast::FixedState;
 use gristmill_cluster::Incarnation;
 use gristmill_grains::GrainId;
@@ -17,7 +20,7 @@ pub(super) const MAX_LANES: usize = 1 << 24;
 pub(super) const SHARDS: u64 = 1 << SHARD_BITS;
 
 /// Where a lane is among others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Place(u32);
 
 /// Lanes of calls `C`. No call has the number of an earlier one, also when one lane takes another's place.
@@ -26,7 +29,10 @@ pub(super) struct Lanes<C> {
     shard: u64,
     by_grain: HashMap<GrainId, Place, FixedState>,
     all: Vec<Slot<C>>,
-    free: Vec<Place>,
+    /// The first ones are taken first, so that those at the end can be given back.
+    free: BinaryHeap<Reverse<Place>>,
+    /// The number that a lane in a new place begins with.
+    first: u64,
     /// For the next lane: another one than the last lane to that grain had, mostly.
     generation: u8,
 }
@@ -40,7 +46,8 @@ struct Slot<C> {
 
 impl<C> Lanes<C> {
     pub(super) fn new(shard: u64) -> Self {
-        Self { shard, by_grain: HashMap::default(), all: Vec::new(), free: Vec::new(), generation: 0 }
+        let (all, free) = (Vec::new(), BinaryHeap::new());
+        Self { shard, by_grain: HashMap::default(), all, free, first: 0, generation: 0 }
     }
 
     /// Which ones these are.
@@ -75,10 +82,13 @@ impl<C> Lanes<C> {
 
     /// Adds a lane to a grain that has none.
     pub(super) fn add(&mut self, grain: &GrainId, at: Option<Incarnation>) -> Place {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.all.push(Slot { lane: None, next: 0 });
-            Place(self.all.len() as u32 - 1)
-        });
+        let place = self.free.pop().map_or_else(
+            || {
+                self.all.push(Slot { lane: None, next: self.first });
+                Place(self.all.len() as u32 - 1)
+            },
+            |Reverse(place)| place,
+        );
         self.generation = self.generation.wrapping_add(1);
         self.by_grain.insert(grain.clone(), place);
         if let Some(slot) = self.all.get_mut(place.0 as usize) {
@@ -92,7 +102,7 @@ impl<C> Lanes<C> {
         let (grain, lane) = slot.lane.take()?;
         slot.next = lane.next();
         self.by_grain.remove(&grain);
-        self.free.push(place);
+        self.free.push(Reverse(place));
         Some((grain, lane))
     }
 
@@ -102,6 +112,19 @@ impl<C> Lanes<C> {
             if self.get_mut(place).is_some_and(|(_, lane)| !keep(lane)) {
                 self.remove(place);
             }
+        }
+        self.shrink();
+    }
+
+    /// Gives back the places behind the last lane: after a rush nobody pays for it any more.
+    fn shrink(&mut self) {
+        let needed = self.all.iter().rposition(|slot| slot.lane.is_some()).map_or(0, |last| last + 1);
+        if needed < self.all.len() {
+            let unused = self.all.drain(needed..);
+            self.first = unused.map(|slot| slot.next).fold(self.first, u64::max);
+            self.all.shrink_to(needed * 2);
+            self.free.retain(|Reverse(place)| (place.0 as usize) < needed);
+            self.free.shrink_to(needed * 2);
         }
     }
 
@@ -185,6 +208,23 @@ mod tests {
         assert_eq!(lanes.out(late), None);
         assert!(lanes.out(early).is_some());
         assert!(lanes.of(&grain("one")).is_none() && lanes.of(&grain("other")).is_some());
+    }
+
+    #[test]
+    fn places_are_given_back_and_their_late_answers_still_go_nowhere() {
+        let mut lanes = Lanes::new(0);
+        let places: Vec<_> = (0..1_000).map(|number| lanes.add(&grain(&number.to_string()), Some(SILO))).collect();
+        let late: Vec<_> = places.iter().map(|place| sent(&mut lanes, *place, "late")).collect();
+        places.iter().filter(|place| place.0 != 3).for_each(|place| drop(lanes.remove(*place)));
+        lanes.retain(|_| true);
+        assert_eq!((lanes.all.len(), lanes.free.len()), (4, 3));
+        for number in 0..1_000 {
+            let place = lanes.add(&grain(&format!("later {number}")), Some(SILO));
+            sent(&mut lanes, place, "early");
+        }
+        let found: Vec<_> = late.iter().filter(|late| lanes.out(**late).is_some()).collect();
+        assert_eq!(found, [&late[3]], "the one that still waits");
+        assert_eq!(lanes.all.len(), 1_001);
     }
 
     #[test]
