@@ -68,19 +68,20 @@ struct RelayGrain {
 impl Relay for RelayGrain {
     async fn append(&mut self, list: usize, items: Vec<u64>) -> Result<Vec<u64>, Fault> {
         let list: ListRef = self.ctx.grain(format!("list-{list}"));
-        let calls = items.into_iter().zip(0..).map(|(item, later)| {
-            let list = &list;
-            async move {
-                // Some while the list's activation ends or moves, which the earlier ones have met.
-                tokio::time::sleep(Duration::from_millis(later / 2)).await;
-                list.append(item).await
-            }
-        });
+        let append = |items: &[u64]| join_all(items.iter().map(|item| list.append(*item).into_future()));
+        let (some, others) = items.split_at(items.len() / 2);
+        // The others while the list's activation ends or moves, perhaps, which the first ones have met. One pause for
+        // all of them: of two timers that end together either may be seen first.
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            append(others).await
+        };
+        let (some, others) = join(append(some), later).await;
         let fault = |error| match error {
             CallError::Fault(fault) => fault,
             CallError::App(never) => match never {},
         };
-        join_all(calls).await.into_iter().map(|length| length.map_err(fault)).collect()
+        some.into_iter().chain(others).map(|length| length.map_err(fault)).collect()
     }
 }
 
