@@ -5,7 +5,9 @@
 //! omission). One caller a worker thread makes the calls that are due, in order, and sleeps when none is, as a server does
 //! that waits for its network: one that spun would lose its time slice to whatever else the machine runs, for milliseconds.
 //!
-//! What the sleep and the machine add is measured too, by callers that call nothing.
+//! The load that a contender can bear is what the same callers get done when every call is long due: with the clock, the
+//! histogram and the drawing of arrivals, which cost as much as a call to an idle grain. What the sleep and the machine add
+//! is measured too, by callers that call nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -79,29 +81,52 @@ where
     })
 }
 
+/// Which calls are due, and how long they are made.
+#[derive(Clone, Copy)]
+struct Arrivals {
+    per_second: f64,
+    /// Calls due until then are made.
+    time: Duration,
+    /// No call is made after that, due or not.
+    end: Duration,
+}
+
+impl Arrivals {
+    /// Calls at this rate, all of them made, however late.
+    fn at(per_second: f64, time: Duration) -> Self {
+        Self { per_second, time, end: Duration::MAX }
+    }
+
+    /// More than can be made.
+    fn flood(time: Duration) -> Self {
+        Self { per_second: 1e9, time, end: time }
+    }
+}
+
 /// Makes each call when it is due.
 async fn open_loop<F: Future>(
     caller: u64,
     places: Arc<Places>,
-    per_second: f64,
-    time: Duration,
+    arrivals: Arrivals,
     call: impl Fn(u64) -> F,
 ) -> Histogram<u64> {
-    let mean = WORKERS as f64 / per_second;
+    let mean = WORKERS as f64 / arrivals.per_second;
     let mut rng = fastrand::Rng::with_seed(caller);
     let mut latencies = histogram();
     let started = Instant::now();
-    let mut due = Duration::ZERO;
-    while due < time {
-        while started.elapsed() < due {
+    let (mut now, mut due) = (Duration::ZERO, Duration::ZERO);
+    while due < arrivals.time && now < arrivals.end {
+        while now < due {
             tokio::task::yield_now().await; // what waits for this thread goes first
             if places.is_alone(caller) {
                 #[allow(clippy::disallowed_methods)]
                 std::thread::sleep(NAP);
             }
+            now = started.elapsed();
         }
         call(rng.u64(..)).await;
-        latencies.saturating_record(started.elapsed().saturating_sub(due).as_nanos() as u64);
+        now = started.elapsed();
+        latencies.saturating_record(now.saturating_sub(due).as_nanos() as u64);
         due += Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln());
     }
     latencies
@@ -144,24 +169,21 @@ impl<C: Contender> Stage<C> {
         stage
     }
 
-    /// Calls one after the other for so long, from every worker.
+    /// Calls a second when every call is long due.
     fn saturate(&self, time: Duration) -> f64 {
-        let calls = on_every_worker(&self.runtime, |caller| {
-            let handles = self.handles.clone();
+        self.calls(Arrivals::flood(time)).len() as f64 / time.as_secs_f64()
+    }
+
+    fn calls(&self, arrivals: Arrivals) -> Histogram<u64> {
+        let places = Arc::new(Places::default());
+        merged(&on_every_worker(&self.runtime, |caller| {
+            let (handles, places) = (self.handles.clone(), places.clone());
             async move {
-                let mut rng = fastrand::Rng::with_seed(caller);
-                let (started, mut calls) = (Instant::now(), 0u64);
-                while started.elapsed() < time {
-                    C::add(&handles[rng.usize(..handles.len())], 1).await;
-                    calls += 1;
-                    if calls.is_multiple_of(64) {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                calls
+                let handles = &handles;
+                let call = |random: u64| C::add(&handles[random as usize % handles.len()], 1);
+                open_loop(caller, places, arrivals, call).await
             }
-        });
-        calls.iter().sum::<u64>() as f64 / time.as_secs_f64()
+        }))
     }
 }
 
@@ -175,15 +197,7 @@ impl<C: Contender> Measured for Stage<C> {
     }
 
     fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
-        let places = Arc::new(Places::default());
-        merged(&on_every_worker(&self.runtime, |caller| {
-            let (handles, places) = (self.handles.clone(), places.clone());
-            async move {
-                let handles = &handles;
-                let call = |random: u64| C::add(&handles[random as usize % handles.len()], 1);
-                open_loop(caller, places, per_second, time, call).await
-            }
-        }))
+        self.calls(Arrivals::at(per_second, time))
     }
 }
 
@@ -206,7 +220,7 @@ impl Measured for Nothing {
     fn at(&self, per_second: f64, time: Duration) -> Histogram<u64> {
         let places = Arc::new(Places::default());
         merged(&on_every_worker(&self.runtime, |caller| {
-            open_loop(caller, places.clone(), per_second, time, |_| std::future::ready(()))
+            open_loop(caller, places.clone(), Arrivals::at(per_second, time), |_| std::future::ready(()))
         }))
     }
 }
