@@ -22,8 +22,9 @@ use crate::{Incarnation, Member, hash};
 /// ```
 pub trait PlacementStrategy: Send + Sync + 'static {
     /// Chooses among `hosts`: the active silos that host the grain's type, in the order of their incarnations, without those
-    /// that just refused it. `from` is the silo that asked first. `None`: none of them will do, and callers wait until there
-    /// are others, or for their deadlines. Called for each activation: return soon, never block.
+    /// that just refused it. `from` is the silo that asked first. `None`, or a silo that is not among them: none of them
+    /// will do, and callers wait until there are others, or for their deadlines. Called for each activation: return soon,
+    /// never block.
     fn choose(&self, grain: &GrainId, from: Incarnation, hosts: &[&Member]) -> Option<Incarnation>;
 }
 

@@ -90,6 +90,16 @@ pub struct RemoteCall {
     pub reply: Option<Arc<dyn Reply>>,
 }
 
+/// Dropped unanswered, it says so: every call ends.
+impl Drop for RemoteCall {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            let cause = Cause::SiloUnavailable { reason: "the silo that had the call has stopped".to_owned() };
+            reply.reply(Err(Fault::maybe_executed_with(cause).of(&self.grain)));
+        }
+    }
+}
+
 /// Where the outcome of a call goes that was made elsewhere.
 pub trait Reply: Send + Sync {
     /// It leaves now, and may run; `false` when nobody waits for it any more, and it must not.

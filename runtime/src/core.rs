@@ -173,7 +173,7 @@ impl Core {
         let services = std::mem::take(&mut *self.services.write());
         drop((hosts, bindings, wire, services));
         self.storages.iter().for_each(|storage| storage.clear());
-        self.node.iter().for_each(|node| node.router().clear());
+        self.node.iter().for_each(|node| node.router().close("this silo has stopped"));
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -82,7 +82,7 @@ impl ClientCore {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return None;
         }
-        self.router().clear();
+        self.router().close(STOPPED);
         self.changed.notify_waiters();
         self.network.get().cloned()
     }
@@ -288,9 +288,6 @@ impl Site for ClientCore {
 
 impl Remote for ClientCore {
     fn send(&self, call: Box<RemoteCall>) {
-        if self.is_stopped() {
-            return self.router().finish(*call, Err(stopped()));
-        }
         self.router().send(call);
     }
 }
@@ -319,6 +316,8 @@ impl Runtime for ClientCore {
     }
 }
 
+const STOPPED: &str = "the client has stopped";
+
 fn stopped() -> Fault {
-    Fault::not_executed(Cause::SiloUnavailable { reason: "the client has stopped".to_owned() })
+    Fault::not_executed(Cause::SiloUnavailable { reason: STOPPED.to_owned() })
 }

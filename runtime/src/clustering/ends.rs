@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::effects::{Effect, Effects};
 use super::lane::{Lane, Step};
 use super::lanes::correlation;
-use super::router::{Router, Routing, named};
+use super::router::{Router, Routing, named, stopped};
 use super::wires::Correlation;
 
 impl Router {
@@ -133,18 +133,153 @@ impl Routing<'_> {
         }
     }
 
-    /// Ends every call: the silo is over.
-    pub(crate) fn clear(self) {
+    /// Ends every call, and takes no more: the silo or client is over.
+    pub(crate) fn close(self, why: &'static str) {
         for shard in &self.shards {
-            let lanes = shard.lock().lanes.drain();
+            let lanes = {
+                let mut shard = shard.lock();
+                shard.closed = Some(why);
+                shard.lanes.drain()
+            };
             for (_, lane) in lanes {
                 for (call, left) in lane.into_calls() {
-                    let cause = Cause::SiloUnavailable { reason: "this silo has stopped".to_owned() };
-                    let fault = if left { Fault::maybe_executed_with(cause) } else { Fault::not_executed(cause) };
+                    let fault =
+                        if left { Fault::maybe_executed_with(stopped(why)) } else { Fault::not_executed(stopped(why)) };
                     let fault = named(&call, fault);
                     self.finish(*call, Err(fault));
                 }
             }
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use gristmill_cluster::Location;
+    use gristmill_cluster::transport::wire::ChainEntry;
+    use gristmill_grains::port::Reply;
+    use gristmill_grains::sync::Mutex;
+    use gristmill_grains::turn::ChainNode;
+    use gristmill_grains::{ActivationId, Fault, GrainId, GrainType, RequestContext};
+
+    use super::super::site::Site;
+    use super::super::wires::SendError;
+    use super::*;
+
+    const ME: Incarnation = Incarnation::from_u128(1);
+    const OTHER: Incarnation = Incarnation::from_u128(2);
+
+    /// Everything that it sends arrives, and is not answered.
+    struct Quiet;
+
+    impl Site for Quiet {
+        fn tell(&self, _: Incarnation, _: Message) -> Result<(), SendError> {
+            Ok(())
+        }
+        fn resolve(&self, _: GrainId, _: Option<Location>) {}
+        fn chain_of(&self, _: Option<&Arc<ChainNode>>) -> Vec<ChainEntry> {
+            Vec::new()
+        }
+        fn is_open(&self, _: &GrainId) -> bool {
+            false
+        }
+        fn open(&self, _: &GrainId) {}
+        fn serve_own(&self, _: Box<RemoteCall>) {}
+        fn lost_send(&self, _: Fault) {}
+    }
+
+    /// Has one answer, or none yet.
+    #[derive(Default)]
+    struct Told(Mutex<Option<Result<Bytes, Fault>>>);
+
+    impl Told {
+        fn fault(&self) -> Option<Fault> {
+            self.0.lock().clone().map(|answer| answer.expect_err("nobody ran it"))
+        }
+    }
+
+    impl Reply for Told {
+        fn leave(&self) -> bool {
+            true
+        }
+        fn come_back(&self) {}
+        fn reply(&self, answer: Result<Bytes, Fault>) {
+            self.0.lock().get_or_insert(answer);
+        }
+        fn is_wanted(&self) -> bool {
+            self.0.lock().is_none()
+        }
+    }
+
+    fn grain() -> GrainId {
+        GrainId::new(GrainType::from_wire("things"), "one")
+    }
+
+    fn call(after: Duration) -> (Box<RemoteCall>, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        let call = RemoteCall {
+            grain: grain(),
+            interface: "things".into(),
+            method: 1,
+            name: "call".into(),
+            arguments: Bytes::new(),
+            deadline: Instant::now() + after,
+            request: RequestContext::default(),
+            caller: None,
+            one_way: false,
+            reply: Some(told.clone()),
+        };
+        (Box::new(call), told)
+    }
+
+    fn at_other() -> Location {
+        Location { owner: OTHER, join: 1, activation: ActivationId::from_u128(1), epoch: 1 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_every_call_is_answered_and_after_it_at_once() {
+        let router = Router::new(ME);
+        let routing = router.of(&Quiet);
+        let second = Duration::from_secs(1);
+        let (waits, waiting) = call(second);
+        routing.send(waits);
+        routing.close("it has stopped");
+        let fault = waiting.fault().expect("it is answered");
+        assert!(matches!(fault.cause(), Cause::SiloUnavailable { .. }) && !fault.maybe_executed(), "{fault}");
+        let (late, told) = call(second);
+        routing.send(late);
+        assert!(told.fault().is_some_and(|fault| !fault.maybe_executed()), "nothing would end it");
+        let (left, told) = call(second);
+        routing.hold(&grain());
+        routing.leave(&grain(), vec![*left]);
+        assert!(told.fault().is_some_and(|fault| !fault.maybe_executed()), "an activation that ends late leaves it");
+        assert!(router.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_grain_was_not_is_forgotten_with_its_calls() {
+        let router = Router::new(ME);
+        let routing = router.of(&Quiet);
+        let (first, _) = call(Duration::from_secs(1));
+        let (second, told) = call(Duration::from_secs(1));
+        routing.send(first);
+        routing.send(second);
+        routing.found(&grain(), Ok(at_other()));
+        let sent = {
+            let shard = router.shard_of(&grain()).lock();
+            let place = shard.lanes.find(&grain()).expect("there is a lane");
+            let (_, lane) = shard.lanes.get(place).expect("there is a lane");
+            correlation(shard.lanes.number(), place, lane.out().map(|(number, _)| number).min().expect("both are out"))
+        };
+        routing.not_here(OTHER, sent);
+        assert_eq!(router.shard_of(&grain()).lock().stale.len(), 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        routing.sweep(Instant::now()); // the one that came back and the one that is out
+        assert!(told.fault().is_some_and(|fault| fault.maybe_executed()));
+        assert!(router.is_idle() && router.shard_of(&grain()).lock().stale.is_empty());
     }
 }

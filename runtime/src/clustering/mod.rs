@@ -1,6 +1,6 @@
 //! A silo among others.
 //!
-//! - [`node`]: what a silo knows of the others ([`views`]), asks them and answers.
+//! - [`node`]: what a silo knows of the others ([`views`]), [`asks`] them and answers.
 //! - [`router`]: calls of grains elsewhere; [`lane`]: their order; [`lanes`]: all of them; [`ends`]: what ends them.
 //! - [`serve`]: calls from elsewhere of grains here, out of the [`inbox`]; [`bounced`]: those that went back; [`gateway`]: calls
 //!   of clients.
@@ -11,6 +11,7 @@
 //! - [`wires`]: what is needed of a transport; [`network`]: the real one; [`hub`]: one in memory.
 
 pub(crate) mod agent;
+mod asks;
 mod bounced;
 mod broker;
 pub(crate) mod deadlock;

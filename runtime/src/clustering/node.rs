@@ -1,6 +1,6 @@
 //! One silo's part in its cluster: what it knows of the others, what it asks them, what it answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -15,9 +15,10 @@ use gristmill_grains::port::{Remote, RemoteCall};
 use gristmill_grains::sync::Mutex;
 use gristmill_grains::turn::{ChainNode, Origin, TurnId};
 use gristmill_grains::{ActivationId, Cause, Fault, GrainId, codec};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::asks::Asks;
 use super::bounced::Bounced;
 use super::broker::Broker;
 use super::gateway::Clients;
@@ -37,8 +38,6 @@ const MAX_DECISIONS: usize = 256;
 const FOREIGN: u64 = 1 << 63;
 /// Between two looks whether a silo that leaves has answered everything.
 pub(crate) const PARTING: Duration = Duration::from_millis(5);
-/// How long a question to another silo may take, beyond the time of an activation.
-const ASK_GRACE: Duration = Duration::from_secs(2);
 /// How long a grain's place is asked for again after a failure: first, and last, as each wait doubles.
 const FIND_AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
@@ -56,8 +55,7 @@ pub(crate) struct Node {
     pub(super) serving: Serving,
     /// Decisions of the broker at a time.
     pub(super) deciding: Semaphore,
-    asked: Mutex<BTreeMap<Correlation, (Incarnation, oneshot::Sender<Answer>)>>,
-    asks: AtomicU64,
+    pub(super) asks: Asks,
     pub(super) clients: Clients,
     pub(super) partings: Mutex<Partings>,
     /// Another process serves the rows: the directory's may be gone.
@@ -101,8 +99,7 @@ impl Node {
             broker: Broker::default(),
             serving: Serving::default(),
             deciding: Semaphore::new(MAX_DECISIONS),
-            asked: Mutex::default(),
-            asks: AtomicU64::new(1),
+            asks: Asks::default(),
             clients: Clients::default(),
             partings: Mutex::default(),
             store_changed: Notify::new(),
@@ -324,21 +321,6 @@ impl Node {
         }
     }
 
-    /// Asks another silo; `None` when it does not answer.
-    pub(super) async fn ask(&self, silo: Incarnation, ask: Ask) -> Option<Answer> {
-        let limit = self.core()?.options.activation_timeout + ASK_GRACE;
-        let correlation = self.asks.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        self.asked.lock().insert(correlation, (silo, sender));
-        let sent = self.tell(silo, talk(correlation, &Talk::Ask(ask)));
-        let answer = match sent {
-            Ok(()) => tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok),
-            Err(_) => None,
-        };
-        self.asked.lock().remove(&correlation);
-        answer
-    }
-
     async fn answer(self: Arc<Self>, from: Incarnation, ask: Ask) -> Answer {
         match ask {
             Ask::Locate { grain, stale } => self.locate(&grain, stale, from).await,
@@ -368,8 +350,7 @@ impl Node {
                 let Some(node) = self.myself.upgrade() else { return };
                 self.spawn(async move {
                     // What it has been asked it answers first: when it has the farewell it ends.
-                    let asks = |node: &Node| node.asked.lock().values().any(|(silo, _)| *silo == from);
-                    while node.router.is_out_at(from) || asks(&node) {
+                    while node.router.is_out_at(from) || node.asks.any_at(from) {
                         tokio::time::sleep(PARTING).await;
                     }
                     let _ = node.wires.send(from, talk(0, &Talk::Farewell)); // or it waits until it must not any more
@@ -418,15 +399,13 @@ impl Receiver for Node {
                 Ok(talk) => self.talk(from, correlation, talk),
                 Err(fault) => tracing::error!(silo = %from, %fault, "a question of a silo cannot be read"),
             },
-            Message::ControlReply(Control { correlation, body }) => {
-                let mut asked = self.asked.lock();
-                if asked.get(&correlation).is_some_and(|(silo, _)| *silo == from)
-                    && let Some((_, sender)) = asked.remove(&correlation)
-                    && let Ok(answer) = codec::decode_wire(&body)
-                {
-                    drop(sender.send(answer)); // who asked may have gone
+            Message::ControlReply(Control { correlation, body }) => match codec::decode_wire(&body) {
+                Ok(answer) => self.asks.answered(from, correlation, answer),
+                Err(fault) => {
+                    tracing::error!(silo = %from, %fault, "an answer of a silo cannot be read");
+                    self.asks.answered(from, correlation, Answer::No);
                 }
-            }
+            },
             Message::ViewHint { .. } | Message::Probe { .. } | Message::ProbeAck { .. } | Message::Goodbye => {}
         }
     }
@@ -440,7 +419,7 @@ impl Receiver for Node {
 impl Node {
     /// The connection to a silo is over; these requests never left.
     pub(super) fn lost(&self, silo: Incarnation, unsent: &[Correlation], why: &str) {
-        self.asked.lock().retain(|_, (asked, _)| *asked != silo);
+        self.asks.gone(silo);
         {
             let mut partings = self.partings.lock();
             partings.awaited.remove(&silo);

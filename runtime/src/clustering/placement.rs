@@ -28,7 +28,10 @@ impl Node {
                 Some(if other_load < load { other } else { one })
             }
             Placement::Label { name, value } => by_label(grain, &name, &value, hosts),
-            Placement::Custom(name) => core.placements.get(&*name)?.choose(grain, from, hosts),
+            Placement::Custom(name) => {
+                let chosen = core.placements.get(&*name)?.choose(grain, from, hosts);
+                chosen.filter(|silo| hosts.iter().any(|host| host.incarnation == *silo))
+            }
             _ => by_hash(grain, hosts),
         }
     }

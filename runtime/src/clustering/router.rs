@@ -54,11 +54,13 @@ pub(super) struct Shard {
     /// Those that hold calls; and those that did a moment ago, as they know the way.
     pub(super) lanes: Lanes<Box<RemoteCall>>,
     /// Where grains were not, though they were thought to be.
-    stale: HashMap<GrainId, Location, FixedState>,
+    pub(super) stale: HashMap<GrainId, Location, FixedState>,
     /// Grains whose activation in this silo lets nobody in before the calls of their lane.
     arriving: HashSet<GrainId, FixedState>,
     /// How many calls of a lane are on their way to this silo's own activation, and not in its mailbox yet.
     entering: HashMap<GrainId, usize, FixedState>,
+    /// Why no call is taken on any more: nothing would end it.
+    pub(super) closed: Option<&'static str>,
 }
 
 impl Shard {
@@ -68,6 +70,7 @@ impl Shard {
             stale: HashMap::default(),
             arriving: HashSet::default(),
             entering: HashMap::default(),
+            closed: None,
         }
     }
 }
@@ -105,10 +108,13 @@ impl Routing<'_> {
     }
 
     fn put(self, shard: &mut Shard, call: Box<RemoteCall>, effects: &mut Effects) {
-        let refused = |call: Box<RemoteCall>, limit| {
-            let fault = named(&call, Fault::not_executed(Cause::Overloaded { limit }));
+        let refused = |call: Box<RemoteCall>, cause| {
+            let fault = named(&call, Fault::not_executed(cause));
             Effect::Reply(call, Err(fault))
         };
+        if let Some(why) = shard.closed {
+            return effects.push(refused(call, stopped(why)));
+        }
         let place = match shard.lanes.find(&call.grain) {
             Some(place) => place,
             None => {
@@ -119,7 +125,7 @@ impl Routing<'_> {
                     return effects.push(Effect::Serve(call));
                 }
                 if shard.lanes.is_full() {
-                    return effects.push(refused(call, MAX_LANES));
+                    return effects.push(refused(call, Cause::Overloaded { limit: MAX_LANES }));
                 }
                 if at.is_none() {
                     effects.push(Effect::Resolve(call.grain.clone()));
@@ -129,7 +135,7 @@ impl Routing<'_> {
         };
         let Some((_, lane)) = shard.lanes.get_mut(place) else { return };
         if lane.waiting() >= MAX_WAITING {
-            return effects.push(refused(call, MAX_WAITING));
+            return effects.push(refused(call, Cause::Overloaded { limit: MAX_WAITING }));
         }
         let step = lane.push(call);
         self.follow(shard, place, step, effects);
@@ -160,6 +166,7 @@ impl Routing<'_> {
                 }
                 let grain = grain.clone();
                 shard.lanes.remove(place);
+                shard.stale.remove(&grain); // where it was not: nobody looks for it any more
                 self.open_arrived(shard, &grain);
             }
             Step::Send(silo) => {
@@ -254,8 +261,8 @@ impl Routing<'_> {
         }
     }
 
-    pub(crate) fn finish(self, call: RemoteCall, answer: Result<Bytes, Fault>) {
-        match (call.reply, answer) {
+    pub(crate) fn finish(self, mut call: RemoteCall, answer: Result<Bytes, Fault>) {
+        match (call.reply.take(), answer) {
             (Some(reply), answer) => reply.reply(answer),
             (None, Ok(_)) => {}
             (None, Err(fault)) => self.site.lost_send(fault),
@@ -332,6 +339,9 @@ impl Routing<'_> {
     /// The grain's activation in this silo has ended and leaves calls. What is called from now on goes behind them.
     pub(crate) fn hold(self, grain: &GrainId) {
         let mut shard = self.shard_of(grain).lock();
+        if shard.closed.is_some() {
+            return;
+        }
         let place = shard.lanes.find(grain).unwrap_or_else(|| shard.lanes.add(grain, None));
         if let Some((_, lane)) = shard.lanes.get_mut(place) {
             lane.hold();
@@ -341,9 +351,17 @@ impl Routing<'_> {
 
     /// All that it leaves.
     pub(crate) fn leave(self, grain: &GrainId, calls: Vec<RemoteCall>) {
-        self.change(grain, |shard, _| {
+        self.change(grain, |shard, effects| {
+            let calls = calls.into_iter().map(Box::new);
+            if let Some(why) = shard.closed {
+                effects.extend(calls.map(|call| {
+                    let fault = named(&call, Fault::not_executed(stopped(why)));
+                    Effect::Reply(call, Err(fault))
+                }));
+                return Step::Wait;
+            }
             let Some(lane) = shard.lanes.of_mut(grain) else { return Step::Wait };
-            calls.into_iter().for_each(|call| lane.leave(Box::new(call)));
+            calls.for_each(|call| lane.leave(call));
             lane.unhold()
         });
     }
@@ -382,6 +400,11 @@ impl Routing<'_> {
         }
         self.perform(effects);
     }
+}
+
+/// Why a call does not leave any more.
+pub(super) fn stopped(why: &str) -> Cause {
+    Cause::SiloUnavailable { reason: why.to_owned() }
 }
 
 /// The same failure, naming the call.

@@ -36,8 +36,11 @@ struct Last;
 
 impl PlacementStrategy for Last {
     fn choose(&self, grain: &GrainId, _: Incarnation, hosts: &[&Member]) -> Option<Incarnation> {
-        let last = hosts.last().map(|host| host.incarnation);
-        last.filter(|_| !grain.key().starts_with("none"))
+        match &**grain.key() {
+            "none" => None,
+            "nobody" => Some(Incarnation::from_u128(7)),
+            _ => hosts.last().map(|host| host.incarnation),
+        }
     }
 }
 
@@ -98,9 +101,12 @@ async fn a_label_or_a_strategy_of_the_programs_own_decides() {
     assert_eq!(shares(&places(&cluster::<Labelled>().await, 0, 30).await), [0, 30, 0]);
     let chosen = cluster::<Chosen>().await;
     assert_eq!(shares(&places(&chosen, 0, 30).await), [0, 0, 30]);
-    let nowhere: PlacedRef = chosen.silo(0).grain("none");
-    let error = soon(nowhere.call().timeout(std::time::Duration::from_millis(300))).await.unwrap_err();
-    assert!(!error.maybe_executed(), "{error}");
+    for silo in ["none", "nobody"] {
+        let nowhere: PlacedRef = chosen.silo(0).grain(silo);
+        let error = soon(nowhere.call().timeout(std::time::Duration::from_millis(300))).await.unwrap_err();
+        assert!(matches!(error.cause(), Some(Cause::Timeout)), "{error}");
+        assert!(!error.maybe_executed(), "{error}");
+    }
     let cluster = cluster::<Nowhere>().await;
     let nowhere: PlacedRef = cluster.silo(0).grain("x");
     let error = soon(nowhere.call().timeout(std::time::Duration::from_millis(300))).await.unwrap_err();
