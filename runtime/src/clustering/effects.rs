@@ -35,6 +35,15 @@ pub(super) enum Effect {
     Serve(Box<RemoteCall>),
 }
 
+impl Effect {
+    /// The call fails; the failure names it.
+    pub(super) fn fail(call: Box<RemoteCall>, fault: Fault) -> Self {
+        let fault = fault.of(&call.grain);
+        let fault = if call.name.is_empty() { fault } else { fault.in_method(call.name.clone()) };
+        Self::Reply(call, Err(fault))
+    }
+}
+
 impl IntoIterator for Effects {
     type Item = Effect;
     type IntoIter = Chain<option::IntoIter<Effect>, vec::IntoIter<Effect>>;

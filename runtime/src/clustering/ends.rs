@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::effects::{Effect, Effects};
 use super::lane::{Lane, Step};
 use super::lanes::correlation;
-use super::router::{Router, Routing, named, stopped};
+use super::router::{Router, Routing, stopped};
 use super::wires::Correlation;
 
 impl Router {
@@ -85,10 +85,7 @@ impl Routing<'_> {
             self.locations.invalidate(grain);
             let (call, step) = lane.answered(number);
             lane.forget_place();
-            effects.extend(call.map(|call| {
-                let fault = named(&call, fault);
-                Effect::Reply(call, Err(fault))
-            }));
+            effects.extend(call.map(|call| Effect::fail(call, fault)));
             step
         });
     }
@@ -108,9 +105,10 @@ impl Routing<'_> {
                 let Some((_, lane)) = shard.lanes.get_mut(place) else { continue };
                 if lane.waiting() > 0 {
                     effects.extend(lane.remove_waiting(|call| ended(call)).into_iter().map(|call| {
-                        let fault = Fault::not_executed(Cause::Timeout).detailed("the grain was being looked for");
-                        let fault = named(&call, fault);
-                        Effect::Reply(call, Err(fault))
+                        Effect::fail(
+                            call,
+                            Fault::not_executed(Cause::Timeout).detailed("the grain was being looked for"),
+                        )
                     }));
                 }
                 let Some(at) = lane.out_at() else { continue };
@@ -121,9 +119,7 @@ impl Routing<'_> {
                     let Some((_, lane)) = shard.lanes.get_mut(place) else { break };
                     let (call, step) = lane.answered(number);
                     effects.extend(call.map(|call| {
-                        let fault = Fault::maybe_executed_with(Cause::Timeout).detailed("it was under way");
-                        let fault = named(&call, fault);
-                        Effect::Reply(call, Err(fault))
+                        Effect::fail(call, Fault::maybe_executed_with(Cause::Timeout).detailed("it was under way"))
                     }));
                     self.follow(&mut shard, place, step, &mut effects);
                 }
@@ -141,14 +137,12 @@ impl Routing<'_> {
                 shard.closed = Some(why);
                 shard.lanes.drain()
             };
-            for (_, lane) in lanes {
-                for (call, left) in lane.into_calls() {
-                    let fault =
-                        if left { Fault::maybe_executed_with(stopped(why)) } else { Fault::not_executed(stopped(why)) };
-                    let fault = named(&call, fault);
-                    self.finish(*call, Err(fault));
-                }
+            let mut effects = Effects::default();
+            for (call, left) in lanes.into_iter().flat_map(|(_, lane)| lane.into_calls()) {
+                let fault = if left { Fault::maybe_executed_with } else { Fault::not_executed };
+                effects.push(Effect::fail(call, fault(stopped(why))));
             }
+            self.perform(effects);
         }
     }
 }
@@ -156,6 +150,7 @@ impl Routing<'_> {
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -174,7 +169,12 @@ mod tests {
     const OTHER: Incarnation = Incarnation::from_u128(2);
 
     /// Everything that it sends arrives, and is not answered.
-    struct Quiet;
+    #[derive(Default)]
+    struct Quiet {
+        /// Is the grain active here?
+        open: AtomicBool,
+        served: AtomicU64,
+    }
 
     impl Site for Quiet {
         fn tell(&self, _: Incarnation, _: Message) -> Result<(), SendError> {
@@ -185,10 +185,14 @@ mod tests {
             Vec::new()
         }
         fn is_open(&self, _: &GrainId) -> bool {
-            false
+            self.open.load(Ordering::Relaxed)
         }
-        fn open(&self, _: &GrainId) {}
-        fn serve_own(&self, _: Box<RemoteCall>) {}
+        fn open(&self, _: &GrainId) {
+            self.open.store(true, Ordering::Relaxed);
+        }
+        fn serve_own(&self, _: Box<RemoteCall>) {
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
         fn lost_send(&self, _: Fault) {}
     }
 
@@ -236,14 +240,43 @@ mod tests {
         (Box::new(call), told)
     }
 
-    fn at_other() -> Location {
-        Location { owner: OTHER, join: 1, activation: ActivationId::from_u128(1), epoch: 1 }
+    fn at(owner: Incarnation) -> Location {
+        Location { owner, join: 1, activation: ActivationId::from_u128(1), epoch: 1 }
+    }
+
+    /// Nothing is in the lane any more, and a thread that saw the grain elsewhere makes its call only now.
+    #[tokio::test(start_paused = true)]
+    async fn a_grain_that_has_arrived_is_called_here_whatever_was_heard_of_it_late() {
+        let (router, site) = (Router::new(ME), Quiet::default());
+        let routing = router.of(&site);
+        let (first, _) = call(Duration::from_secs(1));
+        routing.send(first); // it is looked for
+        routing.arrived(&grain(), at(ME));
+        let sent = out(&router);
+        routing.entered(&grain());
+        routing.answered(ME, sent, Ok(Bytes::new()));
+        assert!(site.is_open(&grain()) && router.shard_of(&grain()).lock().lanes.find(&grain()).is_none());
+        routing.found(&grain(), Ok(at(OTHER))); // as it was before
+        assert_eq!(router.locations.get(&grain()).map(|known| known.owner), Some(ME));
+        router.locations.insert(grain(), at(OTHER));
+        let (second, _) = call(Duration::from_secs(1));
+        routing.send(second);
+        assert_eq!(site.served.load(Ordering::Relaxed), 1, "the caller's third call goes this way, too");
+    }
+
+    /// The request of the first call that is out.
+    fn out(router: &Router) -> Correlation {
+        let shard = router.shard_of(&grain()).lock();
+        let place = shard.lanes.find(&grain()).expect("there is a lane");
+        let (_, lane) = shard.lanes.get(place).expect("there is a lane");
+        let number = lane.out().map(|(number, _)| number).min().expect("a call is out");
+        correlation(shard.lanes.number(), place, number)
     }
 
     #[tokio::test(start_paused = true)]
     async fn at_the_end_every_call_is_answered_and_after_it_at_once() {
-        let router = Router::new(ME);
-        let routing = router.of(&Quiet);
+        let (router, site) = (Router::new(ME), Quiet::default());
+        let routing = router.of(&site);
         let second = Duration::from_secs(1);
         let (waits, waiting) = call(second);
         routing.send(waits);
@@ -262,20 +295,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_a_grain_was_not_is_forgotten_with_its_calls() {
-        let router = Router::new(ME);
-        let routing = router.of(&Quiet);
+        let (router, site) = (Router::new(ME), Quiet::default());
+        let routing = router.of(&site);
         let (first, _) = call(Duration::from_secs(1));
         let (second, told) = call(Duration::from_secs(1));
         routing.send(first);
         routing.send(second);
-        routing.found(&grain(), Ok(at_other()));
-        let sent = {
-            let shard = router.shard_of(&grain()).lock();
-            let place = shard.lanes.find(&grain()).expect("there is a lane");
-            let (_, lane) = shard.lanes.get(place).expect("there is a lane");
-            correlation(shard.lanes.number(), place, lane.out().map(|(number, _)| number).min().expect("both are out"))
-        };
-        routing.not_here(OTHER, sent);
+        routing.found(&grain(), Ok(at(OTHER)));
+        routing.not_here(OTHER, out(&router));
         assert_eq!(router.shard_of(&grain()).lock().stale.len(), 1);
         tokio::time::sleep(Duration::from_secs(2)).await;
         routing.sweep(Instant::now()); // the one that came back and the one that is out

@@ -108,6 +108,11 @@ impl<C> Lane<C> {
         }
     }
 
+    /// Does it wait to be told where the grain is?
+    pub(crate) fn is_resolving(&self) -> bool {
+        self.state == State::Resolving
+    }
+
     /// The grain is not where it was thought to be, or cannot be reached there.
     pub(crate) fn forget_place(&mut self) {
         if self.is_idle() {
@@ -146,7 +151,7 @@ impl<C> Lane<C> {
 
     /// The grain is at this silo.
     pub(crate) fn located(&mut self, silo: Incarnation) -> Step {
-        if self.state != State::Resolving {
+        if !self.is_resolving() {
             return Step::Wait;
         }
         self.state = State::At(silo);
@@ -224,7 +229,7 @@ impl<C> Lane<C> {
 
     /// The grain is not found. If it is still looked for, nothing is out: every call, and the lane is over.
     pub(crate) fn give_up(&mut self) -> Option<Vec<C>> {
-        let looked_for = self.state == State::Resolving && self.out.is_empty() && !self.held;
+        let looked_for = self.is_resolving() && self.out.is_empty() && !self.held;
         looked_for.then(|| self.remove_waiting(|_| true))
     }
 

@@ -108,22 +108,19 @@ impl Routing<'_> {
     }
 
     fn put(self, shard: &mut Shard, call: Box<RemoteCall>, effects: &mut Effects) {
-        let refused = |call: Box<RemoteCall>, cause| {
-            let fault = named(&call, Fault::not_executed(cause));
-            Effect::Reply(call, Err(fault))
-        };
+        let refused = |call, cause| Effect::fail(call, Fault::not_executed(cause));
         if let Some(why) = shard.closed {
             return effects.push(refused(call, stopped(why)));
         }
         let place = match shard.lanes.find(&call.grain) {
             Some(place) => place,
             None => {
-                let at = self.locations.get(&call.grain).map(|location| location.owner);
                 // It may have arrived since the caller looked. Then the call must not go the long way, as the caller's
                 // next one will not.
-                if at.is_none_or(|at| at == self.me) && self.site.is_open(&call.grain) {
+                if self.site.is_open(&call.grain) {
                     return effects.push(Effect::Serve(call));
                 }
+                let at = self.locations.get(&call.grain).map(|location| location.owner);
                 if shard.lanes.is_full() {
                     return effects.push(refused(call, Cause::Overloaded { limit: MAX_LANES }));
                 }
@@ -193,10 +190,7 @@ impl Routing<'_> {
             let now = Instant::now();
             if call.reply.as_ref().is_some_and(|reply| !reply.leave()) || call.deadline <= now {
                 let (call, step) = lane.answered(number);
-                effects.extend(call.map(|call| {
-                    let fault = named(&call, Fault::not_executed(Cause::Timeout));
-                    Effect::Reply(call, Err(fault))
-                }));
+                effects.extend(call.map(|call| Effect::fail(call, Fault::not_executed(Cause::Timeout))));
                 last = step;
                 continue;
             }
@@ -224,10 +218,7 @@ impl Routing<'_> {
                 }
                 Err(error @ (SendError::Overloaded { .. } | SendError::TooLarge)) => {
                     let (call, step) = lane.answered(number);
-                    effects.extend(call.map(|call| {
-                        let fault = named(&call, Fault::not_executed(error.cause()));
-                        Effect::Reply(call, Err(fault))
-                    }));
+                    effects.extend(call.map(|call| Effect::fail(call, Fault::not_executed(error.cause()))));
                     last = step;
                 }
                 Err(SendError::Gone) => last = self.come_back(shard, place, number, to),
@@ -278,18 +269,17 @@ impl Routing<'_> {
                     // Only of a lane that still looks for it; another search may have been quicker.
                     let calls = shard.lanes.of_mut(grain).and_then(Lane::give_up);
                     let Some(calls) = calls else { return Step::Wait };
-                    effects.extend(calls.into_iter().map(|call| {
-                        let fault = named(&call, fault.clone());
-                        Effect::Reply(call, Err(fault))
-                    }));
+                    effects.extend(calls.into_iter().map(|call| Effect::fail(call, fault.clone())));
                     Step::Over
                 });
             }
         };
-        self.locations.insert(grain.clone(), location);
-        self.change(grain, |shard, _| match shard.lanes.of_mut(grain) {
-            None => Step::Wait,
-            Some(lane) => lane.located(location.owner),
+        self.change(grain, |shard, _| {
+            // The grain may have arrived here since, and then all is settled.
+            let looks = shard.lanes.of_mut(grain).filter(|lane| lane.is_resolving());
+            let Some(lane) = looks else { return Step::Wait };
+            self.locations.insert(grain.clone(), location);
+            lane.located(location.owner)
         });
     }
 
@@ -354,10 +344,7 @@ impl Routing<'_> {
         self.change(grain, |shard, effects| {
             let calls = calls.into_iter().map(Box::new);
             if let Some(why) = shard.closed {
-                effects.extend(calls.map(|call| {
-                    let fault = named(&call, Fault::not_executed(stopped(why)));
-                    Effect::Reply(call, Err(fault))
-                }));
+                effects.extend(calls.map(|call| Effect::fail(call, Fault::not_executed(stopped(why)))));
                 return Step::Wait;
             }
             let Some(lane) = shard.lanes.of_mut(grain) else { return Step::Wait };
@@ -405,10 +392,4 @@ impl Routing<'_> {
 /// Why a call does not leave any more.
 pub(super) fn stopped(why: &str) -> Cause {
     Cause::SiloUnavailable { reason: why.to_owned() }
-}
-
-/// The same failure, naming the call.
-pub(super) fn named(call: &RemoteCall, fault: Fault) -> Fault {
-    let fault = fault.of(&call.grain);
-    if call.name.is_empty() { fault } else { fault.in_method(call.name.clone()) }
 }
